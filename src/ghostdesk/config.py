@@ -1,0 +1,137 @@
+"""Settings: one frozen dataclass a part, read from TOML, with units in the names and defaults that are safe."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as checked
+
+from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.telemetry.events import TelemetrySource
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+def default_state_dir() -> Path:
+    """`/var/lib/ghostdesk` for root, else under the user's own data folder."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/ghostdesk")
+    return Path(os.environ.get("XDG_DATA_HOME", Path.home() / ".local/share")) / "ghostdesk"
+
+
+def default_run_dir() -> Path:
+    """Where sockets live: short, since a unix socket's path has 107 bytes at most."""
+    if os.geteuid() == 0:
+        return Path("/run/ghostdesk")
+    return Path(os.environ.get("XDG_RUNTIME_DIR", f"/tmp/ghostdesk-{os.geteuid()}")) / "ghostdesk"  # noqa: S108
+
+
+@checked(frozen=True, config=_STRICT)
+class ServerSettings:
+    """Where the page is served. Anything but loopback needs a certificate."""
+
+    host: str = "127.0.0.1"
+    port: int = 8470
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    sign_in_link_life_s: float = 900.0
+    web_session_life_s: float = 43_200.0
+    ticket_life_s: float = 20.0
+
+
+@checked(frozen=True, config=_STRICT)
+class StateSettings:
+    """Where things are kept. The folders must be reachable by other users (mode 0711), as desktops run under their own uids."""
+
+    directory: Path = field(default_factory=default_state_dir)
+    run_directory: Path = field(default_factory=default_run_dir)
+
+
+@checked(frozen=True, config=_STRICT)
+class EngineSettings:
+    """Which engine makes the desktops, and what a generic one is."""
+
+    name: str = "local"
+    width_px: int = 1280
+    height_px: int = 800
+    apps: tuple[str, ...] = ()
+    network: str = "outbound"
+    build_timeout_s: float = 20.0
+    cgroup_mode: str = "auto"
+    """"auto", "v2", "hybrid", "v1" or "none"."""
+
+
+@checked(frozen=True, config=_STRICT)
+class PoolSettings:
+    """How many generic ghosts to hold, and what a ghost may use."""
+
+    floor: int = 2
+    ceiling: int = 8
+    target_hit_rate: float = 0.99
+    ghost_cpu_cores: float = 0.5
+    ghost_memory_bytes: float = 1.5e9
+    active_memory_bytes: float = 6e9
+    warm_apps: int = 2
+    warm_threshold: float = 0.3
+    """Probability of a sign-in within the warm lead from which a personal ghost is warmed."""
+    warm_lead_s: float = 600.0
+    park_after_s: float = 900.0
+    memory_share: float = 0.7
+    """Share of the host's memory that ghosts and desktops may hold together."""
+
+
+@checked(frozen=True, config=_STRICT)
+class ForecastSettings:
+    """How the future is guessed."""
+
+    timezone: str = "UTC"
+    forecast_only: bool = False
+    """Predict and show plans, but warm nothing beyond the floor."""
+    horizon_s: float = 7200.0
+    slot_s: float = 300.0
+    tick_s: float = 5.0
+
+
+@checked(frozen=True, config=_STRICT)
+class TelemetrySettings:
+    """What agents report. An empty list records nothing."""
+
+    sources: tuple[TelemetrySource, ...] = tuple(TelemetrySource)
+    sample_every_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    state: StateSettings = field(default_factory=StateSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    pool: PoolSettings = field(default_factory=PoolSettings)
+    forecast: ForecastSettings = field(default_factory=ForecastSettings)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read settings from a TOML file, or give the defaults; raises `ConfigError` naming the setting that is wrong."""
+    if path is None:
+        return Settings()
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.", "Give another file with --config.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}.", "Mend the line it names.") from None
+    known = {f.name for f in fields(Settings)}
+    if unknown := sorted(set(table) - known):
+        raise ConfigError(f"{path} has an unknown part [{unknown[0]}].", f"Known parts: {', '.join(sorted(known))}.")
+    try:
+        return TypeAdapter(Settings).validate_python(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"{path}: {where}: {first['msg']}.", "docs/reference/settings.md lists every setting.") from None

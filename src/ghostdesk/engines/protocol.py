@@ -1,0 +1,130 @@
+"""The two seams that an engine fills: `Engine` for desktops, `AgentLink` for what happens inside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ghostdesk.ghosts.commands import AgentCommand, EngineCommand, Outcome
+from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.kernel.resources import Resources
+from ghostdesk.telemetry.events import UsageEvent
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedGhost:
+    """A desktop as the engine finds it, whoever started it and before whatever crash.
+
+    Args:
+        ghost: its id.
+        alive: whether its first process runs.
+        frozen: whether it is frozen now.
+        owner: whose home is attached, if any.
+        template: the template it was built from.
+        generation: not the engine's business, but kept for the control plane (see `Engine.remember`).
+        memory_bytes: what it holds now; 0 when unknown.
+        cpu_s: CPU seconds used so far; 0 when unknown.
+    """
+
+    ghost: GhostId
+    alive: bool
+    frozen: bool
+    owner: UserId | None
+    template: str
+    memory_bytes: int = 0
+    cpu_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a desktop can be reached on this machine.
+
+    Args:
+        rfb_path: unix socket that speaks RFB (no password: the folder's permissions are the guard).
+        agent_path: unix socket on which the control plane listens for this ghost's agent.
+        agent_token: the credential that the agent must show. Never logged.
+        agent_uid: the uid, as the host sees it, that the agent must have.
+    """
+
+    rfb_path: str
+    agent_path: str
+    agent_token: str
+    agent_uid: int
+
+    def __repr__(self) -> str:
+        return f"Endpoint(rfb_path={self.rfb_path!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """Something the engine can or cannot do on this host, with the mend when it cannot."""
+
+    name: str
+    available: bool
+    detail: str
+    mend: str = ""
+
+
+class Engine(Protocol):
+    """Makes, changes, finds and destroys desktops. Every call may be repeated; none blocks the event loop."""
+
+    async def start(self) -> None:
+        """Prepare the host (folders, cgroups); raises `MissingRequirement` when desktops cannot run here."""
+        ...
+
+    async def observe(self) -> Sequence[ObservedGhost]:
+        """Every desktop of ours on the host, found anew from the host itself."""
+        ...
+
+    async def apply(self, command: EngineCommand) -> Outcome:
+        """Carry out one command; failures come back in the outcome, never as exceptions."""
+        ...
+
+    def endpoint(self, ghost: GhostId) -> Endpoint:
+        """Where the desktop answers; raises `NotFound`."""
+        ...
+
+    def abilities(self) -> Sequence[Ability]:
+        """What works on this host and what does not."""
+        ...
+
+    def capacity(self) -> Resources:
+        """What the host has in all."""
+        ...
+
+    async def stop(self, *, keep_ghosts: bool) -> None:
+        """Leave the host; with `keep_ghosts` false, leave nothing of ours behind."""
+        ...
+
+
+class AgentEvents(Protocol):
+    """Receives what agents report."""
+
+    def on_usage(self, ghost: GhostId, event: UsageEvent) -> None:
+        """A usage event; the receiver adds the user, since agents do not know whose desktop they are in."""
+        ...
+
+    def on_agent_lost(self, ghost: GhostId) -> None:
+        """The agent's connection ended."""
+        ...
+
+
+class AgentLink(Protocol):
+    """Talks to the agents inside the desktops."""
+
+    async def connect(self, ghost: GhostId, endpoint: Endpoint) -> None:
+        """Listen for the ghost's agent, if not listening already."""
+        ...
+
+    async def wait_connected(self, ghost: GhostId, timeout_s: float) -> None:
+        """Wait until the agent has shown its credential; raises `AgentError` after `timeout_s`."""
+        ...
+
+    async def apply(self, command: AgentCommand) -> Outcome:
+        """Have the agent do it; failures come back in the outcome."""
+        ...
+
+    async def disconnect(self, ghost: GhostId) -> None:
+        """Stop listening for it."""
+        ...

@@ -1,0 +1,1 @@
+"""The Ghost Desktop Manager: which ghosts exist, in which state, whose they are."""

@@ -1,0 +1,1 @@
+"""The User Profile Engine: who will need what, when, with which probability."""

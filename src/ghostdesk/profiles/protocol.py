@@ -1,0 +1,59 @@
+"""The seams of forecasting: estimators learn from a history, predictors answer from memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ghostdesk.kernel.ids import UserId
+from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, UsageCurve
+from ghostdesk.telemetry.events import UsageEvent
+from ghostdesk.telemetry.history import History
+
+
+class ArrivalPredictor(Protocol):
+    """Says when users will sign in."""
+
+    def observe(self, event: UsageEvent) -> None:
+        """Learn from one more event."""
+        ...
+
+    def predict(self, user: UserId | None, now_s: float, horizon_s: float, slot_s: float) -> ArrivalCurve:
+        """The curve of one user, or of everyone together when `user` is None."""
+        ...
+
+
+class NextAppPredictor(Protocol):
+    """Says which application a user will turn to next."""
+
+    def observe(self, event: UsageEvent) -> None:
+        """Learn from one more event."""
+        ...
+
+    def predict(self, user: UserId, now_s: float, limit: int) -> Sequence[LaunchProbability]:
+        """The likeliest applications, likeliest first; probabilities sum to at most 1."""
+        ...
+
+
+class ProfileEngine(Protocol):
+    """The whole: what the control loop asks."""
+
+    def fit(self, history: History, now_s: float) -> None:
+        """Learn from a history, from nothing."""
+        ...
+
+    def observe(self, event: UsageEvent) -> None:
+        """Learn from one more event."""
+        ...
+
+    def users(self) -> Sequence[UserId]:
+        """Everyone it knows."""
+        ...
+
+    def predict_resource_needs(self, user: UserId, now_s: float) -> UsageCurve:
+        """The user's curve from now on. Never raises: an unknown user gets the pooled prior."""
+        ...
+
+    def predict_arrivals(self, now_s: float, horizon_s: float) -> ArrivalCurve:
+        """Sign-ins of everyone together."""
+        ...

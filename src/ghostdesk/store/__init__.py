@@ -1,0 +1,1 @@
+"""What must survive a crash: events, claims, users, sessions, imports. SQLite here; PostgreSQL fits the same seam."""
