@@ -134,4 +134,6 @@ def load_settings(path: Path | None) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"{path}: {where}: {first['msg']}.", "docs/reference/settings.md lists every setting.") from None
+        raise ConfigError(
+            f"{path}: {where}: {first['msg']}.", "docs/reference/settings.md lists every setting."
+        ) from None

@@ -59,7 +59,12 @@ def decode(line: bytes) -> Message:
     except (ValueError, RecursionError) as error:
         raise WireError(f"not JSON: {error}") from None
     if not isinstance(message, dict) or message.get("type") not in {
-        "hello", "welcome", "call", "reply", "event", "lost",
+        "hello",
+        "welcome",
+        "call",
+        "reply",
+        "event",
+        "lost",
     }:
         raise WireError("not an object with a known type")
     return message

@@ -1,0 +1,1 @@
+"""Observe, forecast, plan, act: the only writer of the pool."""

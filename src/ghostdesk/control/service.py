@@ -1,0 +1,146 @@
+"""What the page and the command line may ask of the control plane: the seam that the server is written against."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ghostdesk.kernel.ids import AppId, GhostId, UserId
+from ghostdesk.store.protocol import LaunchRecord
+
+
+@dataclass(frozen=True, slots=True)
+class DesktopHandle:
+    """A desktop that a user may look at.
+
+    Args:
+        ghost, generation: which one; both are bound into the ticket and checked again when it is used.
+        active: whether it has been claimed; a handle that is not active may be preconnected, hidden.
+        path: how it was had: "active" (already theirs), "warm", "ready", "parked", "built" (nothing was ready).
+        duration_s: how long that took in the control plane.
+        reason: why it was ready, or why it was not.
+    """
+
+    ghost: GhostId
+    generation: int
+    active: bool
+    path: str
+    duration_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppView:
+    """An application that can be started. `icon` is a data URL or empty; `state` is "", "hidden", "frozen" or "shown"."""
+
+    app: AppId
+    name: str
+    categories: tuple[str, ...] = ()
+    icon: str = ""
+    state: str = ""
+    probability: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GhostView:
+    """One ghost as the status view shows it."""
+
+    ghost: GhostId
+    state: str
+    owner: UserId | None
+    apps: tuple[AppId, ...]
+    pending: str | None
+    since_s: float
+    memory_bytes: int
+    cpu_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionView:
+    """One line of the plan: what, to which ghost, and why. `done` is None while it runs, else "ok" or the error."""
+
+    action: str
+    subject: str
+    reason: str
+    done: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AbilityView:
+    """What this host can and cannot do, with the mend."""
+
+    name: str
+    available: bool
+    detail: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """Everything the status view shows at one moment."""
+
+    now_s: float
+    ghosts: tuple[GhostView, ...]
+    plan: tuple[ActionView, ...]
+    infeasible: tuple[ActionView, ...]
+    launches: tuple[LaunchRecord, ...]
+    abilities: tuple[AbilityView, ...]
+    pool_target: int
+    pool_reason: str
+    problem: str = ""
+    """Why the pool cannot be built at present, and when it is tried again; empty when all is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a user's page must know: "prepared" (preconnect to this), "lost" (your desktop ended), "message"."""
+
+    kind: str
+    text: str
+    handle: DesktopHandle | None = None
+
+
+class DesktopService(Protocol):
+    """The control plane as the server sees it. Raises `GhostdeskError` subclasses only."""
+
+    async def prepare_desktop(self, user: UserId) -> DesktopHandle | None:
+        """The user is at the door: bind a ghost to them if one is at hand. None when nothing can be had at once."""
+        ...
+
+    async def open_desktop(self, user: UserId) -> DesktopHandle:
+        """The sign-in path: claim their ghost, or any, or build one. The same call twice gives the same desktop."""
+        ...
+
+    async def launch(self, user: UserId, app: AppId) -> LaunchRecord:
+        """The launch path: show the hidden window, or start the application."""
+        ...
+
+    async def catalogue(self, user: UserId) -> Sequence[AppView]:
+        """What can be started on the user's desktop, likeliest first."""
+        ...
+
+    async def end_session(self, user: UserId) -> None:
+        """The user is done: destroy the desktop, keep the home."""
+        ...
+
+    def rfb_path(self, user: UserId, ghost: GhostId, generation: int) -> str:
+        """The socket to relay to; raises `NotAllowed` unless this user owns this generation of this ghost."""
+        ...
+
+    async def viewer_connecting(self, ghost: GhostId) -> None:
+        """A browser is about to shake hands with the desktop: let it run."""
+        ...
+
+    async def viewer_left(self, ghost: GhostId) -> None:
+        """The browser's connection ended; the desktop goes on."""
+        ...
+
+    def notices(self, user: UserId) -> AsyncIterator[Notice]:
+        """What the user's page must know, from now on."""
+        ...
+
+    def status(self) -> StatusView:
+        """For operators: everything."""
+        ...
