@@ -33,7 +33,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class LaunchRecord:
-    """One launch or sign-in as the user met it. `path` says how it was served: shown, raised, cold, warm, ready, built."""
+    """One launch or sign-in as the user met it. `path` says how it was served (shown, cold, warm, built ...)."""
 
     time_s: float
     user: UserId
