@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 
 
@@ -18,7 +19,7 @@ class Resources:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != value:  # NaN
+            if math.isnan(value):
                 raise ValueError(f"{field.name} is not a number")
 
     def __add__(self, other: Resources) -> Resources:

@@ -1,0 +1,112 @@
+"""What can happen to a ghost: requests from the plan or a person, and outcomes of commands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ghostdesk.ghosts.ghost import DesktopTemplate
+from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.kernel.resources import NOTHING, Resources
+
+
+@dataclass(frozen=True, slots=True)
+class CacheRequested:
+    """Bring the template's files into the page cache."""
+
+    template: DesktopTemplate
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequested:
+    """Make a generic desktop with minimal limits."""
+
+    template: DesktopTemplate
+    limits: Resources = NOTHING
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BindRequested:
+    """Give the ghost to a user who is expected, or at the door."""
+
+    user: UserId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmRequested:
+    """Launch these applications, hidden. `freeze` is false while a browser is already looking, hidden."""
+
+    apps: tuple[AppId, ...]
+    freeze: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ParkRequested:
+    """Freeze it and push its memory out."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WakeRequested:
+    """Bring a parked ghost back to its rung before somebody needs it."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequested:
+    """The user is here: this is their desktop now, with all it may use."""
+
+    user: UserId
+    limits: Resources = NOTHING
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRequested:
+    """It is needed no more: destroy it."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Its processes are gone, whatever we thought."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The command sequence called `what` has ended well. `apps` are those that now wait hidden, after a warming."""
+
+    what: str
+    apps: tuple[AppId, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The command sequence called `what` has failed."""
+
+    what: str
+    reason: str = ""
+
+
+GhostEvent = (
+    CacheRequested
+    | BuildRequested
+    | BindRequested
+    | WarmRequested
+    | ParkRequested
+    | WakeRequested
+    | ClaimRequested
+    | ReleaseRequested
+    | Lost
+    | Done
+    | Failed
+)

@@ -1,0 +1,73 @@
+"""The Ghost Desktop Manager: which ghosts exist, in which state, whose they are.
+
+It holds the ghosts as values and moves them by `lifecycle.step`; it carries nothing out. The control plane is its only
+writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ghostdesk.ghosts.events import GhostEvent
+from ghostdesk.ghosts.ghost import LIVE, RUNG, Ghost, GhostState
+from ghostdesk.ghosts.lifecycle import Step, step
+from ghostdesk.kernel.errors import NotFound
+from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
+
+_CHOICE = (GhostState.WARM, GhostState.READY, GhostState.PARKED)
+
+
+class GhostDesktopManager:
+    """All ghosts of one control plane, in memory."""
+
+    def __init__(self) -> None:
+        self._ghosts: dict[GhostId, Ghost] = {}
+
+    def __iter__(self) -> Iterator[Ghost]:
+        return iter(tuple(self._ghosts.values()))
+
+    def __len__(self) -> int:
+        return len(self._ghosts)
+
+    def get(self, ghost: GhostId) -> Ghost:
+        """One ghost; raises `NotFound`."""
+        try:
+            return self._ghosts[ghost]
+        except KeyError:
+            raise NotFound(f"There is no desktop {ghost}.", "It may have ended; open a new one.") from None
+
+    def add(self, ghost: GhostId, template: TemplateId) -> Ghost:
+        """A new, absent ghost."""
+        if ghost in self._ghosts:
+            raise ValueError(f"ghost ids are used once, and {ghost} exists")
+        self._ghosts[ghost] = Ghost(ghost, template)
+        return self._ghosts[ghost]
+
+    def restore(self, ghost: Ghost) -> None:
+        """Take over a ghost that was found running after a restart."""
+        self._ghosts[ghost.ghost] = ghost
+
+    def apply(self, ghost: GhostId, event: GhostEvent, now_s: float) -> Step:
+        """Move one ghost; ghosts that became absent are forgotten."""
+        result = step(self.get(ghost), event, now_s)
+        if result.refused:
+            return result
+        if result.ghost.state is GhostState.ABSENT:
+            del self._ghosts[ghost]
+        else:
+            self._ghosts[ghost] = result.ghost
+        return result
+
+    def of_user(self, user: UserId) -> Ghost | None:
+        """The user's own ghost on the highest rung, if they have one that is not being destroyed."""
+        own = [g for g in self if g.owner == user and g.state in LIVE]
+        return max(own, key=lambda g: (RUNG[g.state], g.generation, g.ghost), default=None)
+
+    def find_instance_for(self, user: UserId, app: AppId | None = None) -> Ghost | None:
+        """The best ghost to hand to `user`: their own desktop, else a warm one of theirs (with `app` hidden in it if
+        possible), else any that belongs to nobody, the quickest to wake first and among equals the oldest."""
+        own = self.of_user(user)
+        if own is not None:
+            return own
+        generic = [g for g in self if g.owner is None and g.state in _CHOICE and g.pending is None]
+        return min(generic, key=lambda g: (_CHOICE.index(g.state), app not in g.apps, g.since_s, g.ghost), default=None)
