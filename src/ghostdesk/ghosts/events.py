@@ -82,10 +82,11 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The command sequence called `what` has ended well. `apps` are those that now wait hidden, after a warming."""
+    """The work called `what` has ended well. After a warming `apps` wait hidden, and `failed_apps` do not."""
 
     what: str
     apps: tuple[AppId, ...] = ()
+    failed_apps: tuple[AppId, ...] = ()
     reason: str = ""
 
 

@@ -32,6 +32,9 @@ LIVE = frozenset({GhostState.PARKED, GhostState.READY, GhostState.WARM, GhostSta
 """States in which a real desktop runs."""
 
 
+LOCAL_HOST = HostId("local")
+
+
 @dataclass(frozen=True, slots=True)
 class DesktopTemplate:
     """What a generic desktop is made of.
@@ -59,8 +62,9 @@ class Ghost:
         template: what it was built from.
         state: its rung.
         owner: whose it is; once set it never changes until the ghost is gone.
-        generation: grows by one with each change of owner or claim; fences late answers and old tickets.
+        generation: grows by one when it gets its owner; fences late answers and old tickets.
         apps: applications launched inside and hidden.
+        failed_apps: applications that could not be launched ahead in it; not tried again.
         pending: the name of the command under way, if any: "build", "bind", "warm", "park", "wake", "destroy".
         since_s: when it entered this state.
         reason: why it is where it is, for people.
@@ -73,7 +77,8 @@ class Ghost:
     owner: UserId | None = None
     generation: int = 0
     apps: tuple[AppId, ...] = ()
+    failed_apps: tuple[AppId, ...] = ()
     pending: str | None = None
     since_s: float = 0.0
     reason: str = ""
-    host: HostId = HostId("local")
+    host: HostId = LOCAL_HOST

@@ -1,15 +1,16 @@
 """The life of a ghost: one table, and one function that reads it.
 
-`step(ghost, event, now_s) -> Step(ghost, commands)` is pure. A row says: in this state, on this event, when this guard
-holds, go to that state, call the work under way so, and have these commands carried out. No row, or no guard that holds,
-means that the event is refused with a reason and nothing changes.
+`step(ghost, event, now_s) -> Step(ghost, commands)` is pure. A row says: in this state, on this event, when this
+guard holds, go to that state, call the work under way so, and have these commands carried out. No row, or no guard
+that holds, means that the event is refused with a reason and nothing changes.
 
 Theory of operation. A ghost climbs the ladder by requests (`BuildRequested`, `BindRequested`, `WarmRequested`,
-`ParkRequested`, `WakeRequested`); the work of each runs under the name in `pending`, and its end comes back as `Done` or
-`Failed` with that name, so that an answer which comes too late (the ghost was claimed meanwhile) finds another name there
-and is refused. Only one piece of work runs at a time, with three exceptions that may always cut in: a claim by the rightful
-user, a release, and a loss. The owner is set once; nothing but `absent` clears it, and `absent` ghosts are never built
-again: their ids are used once.
+`ParkRequested`, `WakeRequested`); the work of each runs under the name in `pending`, and its end comes back as
+`Done` or `Failed` with that name, so that an answer which comes too late (the ghost was claimed meanwhile) finds
+another name there and is refused. Only one piece of work runs at a time, with three exceptions that may always cut
+in: a claim by the rightful user, a release, and a loss. The owner is set once; nothing but `absent` clears it, and
+`absent` ghosts are never built again: their ids are used once. The generation grows when a ghost gets its owner, so
+that tickets made before are worth nothing after.
 """
 
 from __future__ import annotations
@@ -125,7 +126,9 @@ def _bind(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
 
 def _warm(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
     assert isinstance(event, WarmRequested)
-    launches = tuple(LaunchHidden(ghost.ghost, app) for app in event.apps if app not in ghost.apps)
+    launches = tuple(
+        LaunchHidden(ghost.ghost, app) for app in event.apps if app not in (*ghost.apps, *ghost.failed_apps)
+    )
     end: tuple[Command, ...] = (Freeze(ghost.ghost),) if event.freeze else ()
     return (Thaw(ghost.ghost), *launches, *end)
 
@@ -249,10 +252,14 @@ def _take(row: Row, ghost: Ghost, event: GhostEvent, now_s: float) -> Step:
         since_s=ghost.since_s if state is ghost.state else now_s,
         reason=event.reason or ghost.reason,
     )
-    if isinstance(event, BindRequested | ClaimRequested):
+    if isinstance(event, BindRequested | ClaimRequested) and ghost.owner is None:
         after = replace(after, owner=event.user, generation=ghost.generation + 1)
     if isinstance(event, Done) and event.what == "warm":
-        after = replace(after, apps=tuple(dict.fromkeys((*ghost.apps, *event.apps))))
+        after = replace(
+            after,
+            apps=tuple(dict.fromkeys((*ghost.apps, *event.apps))),
+            failed_apps=tuple(dict.fromkeys((*ghost.failed_apps, *event.failed_apps))),
+        )
     if state is GhostState.ABSENT:
         after = replace(after, apps=())
     return Step(after, commands)
@@ -262,10 +269,15 @@ def render_table() -> str:
     """The table as Markdown, for the reference and for people who ask what can happen next."""
     lines = ["| in state | on | goes to | work under way | commands |", "|---|---|---|---|---|"]
     names: dict[Work, str] = {
-        _cache: "cache template", _build: "build", _bind: "attach home, tell agent", _warm: "thaw, launch hidden, freeze",
-        _park: "freeze, reclaim memory", _wake: "call back memory, thaw", _claim: "lift limits, thaw, attach home if needed",
+        _cache: "cache template",
+        _build: "build",
+        _bind: "attach home, tell agent",
+        _warm: "thaw, launch hidden, freeze",
+        _park: "freeze, reclaim memory",
+        _wake: "call back memory, thaw",
+        _claim: "lift limits, thaw, attach home if needed",
         _destroy: "destroy",
-    }  # fmt: skip
+    }
     for state, rows in TABLE.items():
         for row in rows:
             to = row.to or "stays"

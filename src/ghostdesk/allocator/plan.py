@@ -1,0 +1,121 @@
+"""Plans as values: actions with reasons, and what could not be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ghostdesk.ghosts.events import GhostEvent
+from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost
+from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.kernel.resources import Resources
+from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a stable `code` for scripts and counters, a `text` for people."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One event to apply to one ghost. `ghost` is None when a new one is to be made."""
+
+    event: GhostEvent
+    ghost: GhostId | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Infeasible:
+    """What the plan wanted and could not have."""
+
+    wish: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPolicy:
+    """How the operator wants the pool kept.
+
+    Args:
+        template: what generic ghosts are built from.
+        floor, ceiling: fewest generic ghosts held whatever the forecast, and most ghosts of all kinds.
+        target_hit_rate: share of sign-ins that should find a ready ghost.
+        warm_threshold: probability of a sign-in within `warm_lead_s` from which a personal ghost pays.
+        warm_apps: most applications launched ahead in a warm ghost.
+        app_threshold: probability from which an application is launched ahead.
+        park_after_s: time after which a ghost that nobody is expected for is parked, or destroyed where parking
+            frees nothing.
+        ghost_limits, active_limits: what an idle ghost and a claimed desktop may use.
+        ghost_memory_bytes: what a ready ghost is counted with until it is measured.
+        forecast_only: predict and show, but hold the floor alone.
+    """
+
+    template: DesktopTemplate
+    floor: int = 2
+    ceiling: int = 8
+    target_hit_rate: float = 0.99
+    warm_threshold: float = 0.3
+    warm_lead_s: float = 600.0
+    warm_apps: int = 2
+    app_threshold: float = 0.15
+    park_after_s: float = 900.0
+    ghost_limits: Resources = field(default_factory=Resources)
+    active_limits: Resources = field(default_factory=Resources)
+    ghost_memory_bytes: float = 250e6
+    forecast_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The host as it is now.
+
+    Args:
+        capacity: what ghosts and desktops may hold together.
+        used: what they hold at present.
+        build_time_s: how long a build takes here, as measured (an upper quantile).
+        can_park: whether parking frees memory here.
+        build_blocked: why no build may start now (back-off); empty when one may.
+        watched: ghosts that a browser is connected to.
+    """
+
+    capacity: Resources
+    used: Resources = field(default_factory=Resources)
+    build_time_s: float = 5.0
+    can_park: bool = False
+    build_blocked: str = ""
+    watched: frozenset[GhostId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRequest:
+    """Everything that a plan may depend on; the same request gives the same plan.
+
+    Args:
+        excluded: users that get no ghost ahead of time (disabled accounts).
+        expected: users who have just come to the door (signed in to the page), whatever the forecast says.
+    """
+
+    now_s: float
+    ghosts: tuple[Ghost, ...]
+    curves: Mapping[UserId, UsageCurve]
+    arrivals: ArrivalCurve
+    policy: PoolPolicy
+    context: Context
+    excluded: frozenset[UserId] = frozenset()
+    expected: frozenset[UserId] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do now, and why; what could not be done, and why."""
+
+    actions: tuple[Action, ...] = ()
+    infeasible: tuple[Infeasible, ...] = ()
+    pool_target: int = 0
+    pool_reason: str = ""
+    memory_price: float = 0.0

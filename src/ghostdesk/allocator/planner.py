@@ -1,0 +1,176 @@
+"""The plan of one tick: pooled and personal ghosts out of one decision, each action with its reason. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ghostdesk.allocator.demand import PersonalWish, PoolWish, personal_wishes, pool_wish
+from ghostdesk.allocator.plan import Action, Infeasible, Plan, PlanRequest, Reason
+from ghostdesk.ghosts.events import (
+    BindRequested,
+    BuildRequested,
+    CacheRequested,
+    GhostEvent,
+    ParkRequested,
+    ReleaseRequested,
+    WakeRequested,
+    WarmRequested,
+)
+from ghostdesk.ghosts.ghost import Ghost, GhostState
+from ghostdesk.kernel.ids import GhostId
+from ghostdesk.kernel.resources import Resources
+
+_IDLE = frozenset({GhostState.READY, GhostState.WARM, GhostState.PARKED})
+
+
+@dataclass
+class _Draft:
+    """A plan in the making."""
+
+    request: PlanRequest
+    actions: list[Action] = field(default_factory=list)
+    infeasible: list[Infeasible] = field(default_factory=list)
+    touched: set[GhostId] = field(default_factory=set)
+    new: int = 0
+
+    def act(self, ghost: Ghost | None, event: GhostEvent, code: str) -> None:
+        """Add one action; the event's own reason is what people read."""
+        self.actions.append(Action(event, ghost.ghost if ghost else None, Reason(code, event.reason)))
+        if ghost:
+            self.touched.add(ghost.ghost)
+        else:
+            self.new += 1
+
+    def free(self, *states: GhostState) -> list[Ghost]:
+        """Idle ghosts of nobody that this plan has not used yet, quickest to wake and oldest first."""
+        return [
+            g
+            for g in sorted(self.request.ghosts, key=lambda g: (states.index(g.state) if g.state in states else 9,
+                                                                g.since_s, g.ghost))
+            if g.state in states and g.owner is None and g.pending is None and g.ghost not in self.touched
+        ]  # fmt: skip
+
+
+class ResourceAllocator:
+    """Plans within capacity and context. It holds nothing: every answer depends on the request alone."""
+
+    def plan(self, request: PlanRequest) -> Plan:
+        """What to do now, and why; what could not be done, and why."""
+        draft = _Draft(request)
+        wanted, unaffordable, price = personal_wishes(request)
+        _retry_drains(draft)
+        unserved = [wish for wish in wanted if not _serve(draft, wish)]
+        for wish in unaffordable:
+            _infeasible(draft, f"a warm desktop for {wish.user}", "memory", "no memory left at the present price")
+        pool = pool_wish(request, len(wanted))
+        _fill(draft, pool, unserved)
+        _retire_personal(draft, {wish.user for wish in wanted})
+        _retire_generic(draft, pool)
+        return Plan(tuple(draft.actions), tuple(draft.infeasible), pool.target, pool.why, price)
+
+    def maximize_resources(self, request_limits: Resources, capacity: Resources) -> Resources:
+        """What a claimed desktop may use: what the policy grants, never more than the host has. Zero means no limit."""
+        pairs = zip(request_limits.as_tuple(), capacity.as_tuple(), strict=True)
+        return Resources(*(min(limit, has) if limit and has else limit for limit, has in pairs))
+
+
+def _retry_drains(draft: _Draft) -> None:
+    """A ghost whose destruction failed is tried again: nothing of ours stays behind."""
+    for ghost in draft.request.ghosts:
+        if ghost.state is GhostState.DRAINING and ghost.pending is None:
+            draft.act(ghost, ReleaseRequested("destroying it failed before"), "destroy-again")
+
+
+def _serve(draft: _Draft, wish: PersonalWish) -> bool:
+    """Bring this user's ghost one rung nearer; false when there is no ghost to give them yet."""
+    own = [g for g in draft.request.ghosts if g.owner == wish.user and g.state is not GhostState.DRAINING]
+    if own:
+        ghost = max(own, key=lambda g: (g.generation, g.ghost))
+        draft.touched.add(ghost.ghost)
+        if ghost.pending is not None:
+            return True
+        missing = tuple(app for app in wish.apps if app not in (*ghost.apps, *ghost.failed_apps))
+        watched = ghost.ghost in draft.request.context.watched
+        if ghost.state is GhostState.PARKED:
+            draft.act(ghost, WakeRequested(f"{wish.user} {wish.why}"), "wake-personal")
+        elif ghost.state is GhostState.READY or (ghost.state is GhostState.WARM and missing):
+            names = f" with {', '.join(wish.apps)}" if wish.apps else ""
+            draft.act(ghost, WarmRequested(wish.apps, not watched, f"{wish.user} {wish.why}{names}"), "warm")
+        return True
+    generic = draft.free(GhostState.READY)
+    if generic:
+        draft.act(generic[0], BindRequested(wish.user, f"{wish.user} {wish.why}"), "bind")
+        return True
+    return False
+
+
+def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:
+    """Wake or build until the pool is at its target and every personal wish has a ghost coming."""
+    request = draft.request
+    on_hand = len(draft.free(GhostState.READY))
+    coming = sum(1 for g in request.ghosts if g.owner is None and g.pending in ("build", "wake"))
+    short = pool.target + len(unserved) - on_hand - coming
+    for ghost in draft.free(GhostState.PARKED)[: max(short, 0)]:
+        draft.act(ghost, WakeRequested(f"the pool needs {pool.target}: {pool.why}"), "wake-pool")
+        short -= 1
+    if short <= 0:
+        return
+    if request.context.build_blocked:
+        _infeasible(draft, f"{short} more ghosts", "backing-off", request.context.build_blocked)
+        return
+    _build(draft, short, pool, unserved)
+
+
+def _build(draft: _Draft, short: int, pool: PoolWish, unserved: list[PersonalWish]) -> None:
+    request, policy = draft.request, draft.request.policy
+    alive = sum(1 for g in request.ghosts if g.state is not GhostState.DRAINING)
+    room = request.context.capacity.memory_bytes - request.context.used.memory_bytes
+    affordable = max(0, int(room // policy.ghost_memory_bytes))
+    may = min(short, max(0, policy.ceiling - alive), affordable)
+    cached = [g for g in request.ghosts if g.state is GhostState.CACHED and g.pending is None]
+    for number in range(may):
+        reason = f"the pool needs {pool.target}: {pool.why}"
+        if number < len(unserved):
+            reason = f"{unserved[number].user} {unserved[number].why}"
+        event = BuildRequested(policy.template, policy.ghost_limits, reason)
+        draft.act(cached[number] if number < len(cached) else None, event, "build")
+    if may < short:
+        code = "ceiling" if policy.ceiling - alive <= may else "memory"
+        why = f"the ceiling of {policy.ceiling} desktops is reached" if code == "ceiling" else "no memory left for more"
+        _infeasible(draft, f"{short - may} more ghosts", code, why)
+        if code == "memory" and not cached:
+            draft.act(None, CacheRequested(policy.template, "a build is wanted as soon as there is memory"), "cache")
+
+
+def _retire_personal(draft: _Draft, wanted: set[str]) -> None:
+    """Park, and at length destroy, personal ghosts that nobody is expected for."""
+    request, policy = draft.request, draft.request.policy
+    for ghost in request.ghosts:
+        idle = ghost.owner is not None and ghost.state in _IDLE and ghost.pending is None
+        if not idle or ghost.owner in wanted or ghost.ghost in request.context.watched:
+            continue
+        age_s = request.now_s - ghost.since_s
+        if ghost.state is not GhostState.PARKED and request.context.can_park and age_s > policy.park_after_s / 4:
+            draft.act(ghost, ParkRequested(f"{ghost.owner} is not expected any more"), "park-personal")
+        elif age_s > policy.park_after_s:
+            draft.act(
+                ghost, ReleaseRequested(f"{ghost.owner} did not come for {age_s / 60:.0f} min"), "release-personal"
+            )
+
+
+def _retire_generic(draft: _Draft, pool: PoolWish) -> None:
+    """Park or destroy one ghost a tick beyond the target, and only after it was idle a while (hysteresis)."""
+    request, policy = draft.request, draft.request.policy
+    ready = draft.free(GhostState.READY)
+    spare = [g for g in ready if request.now_s - g.since_s > policy.park_after_s]
+    if len(ready) > pool.target and spare:
+        event: GhostEvent = ReleaseRequested(f"the pool needs only {pool.target}")
+        if request.context.can_park and not draft.free(GhostState.PARKED):
+            event = ParkRequested(f"the pool needs only {pool.target}")
+        draft.act(spare[-1], event, "shrink")
+    for ghost in draft.free(GhostState.PARKED)[1:]:
+        draft.act(ghost, ReleaseRequested("one parked spare is enough"), "release-parked")
+
+
+def _infeasible(draft: _Draft, wish: str, code: str, text: str) -> None:
+    draft.infeasible.append(Infeasible(wish, Reason(code, text)))

@@ -1,0 +1,44 @@
+"""Shadow prices: the price of memory at which what is wanted just fits what there is.
+
+Lagrangian relaxation of the 0-1 knapsack (Everett 1963, "Generalized Lagrange multiplier method"): with one price for
+everyone, each wish decides for itself, so a plan for 100,000 users is a few vector operations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+def shadow_price(values: Vector, costs: Vector, capacity: float, *, steps: int = 60) -> float:
+    """The lowest price per unit of cost at which ``sum(costs[values > price * costs]) <= capacity``, by bisection.
+
+    Args:
+        values: what each wish is worth, shape (n,).
+        costs: what each wish takes of the resource, shape (n,), all above zero.
+        capacity: what there is of it; a negative capacity counts as none.
+        steps: halvings; 60 brings the bracket below any double that matters.
+
+    Returns:
+        0.0 when everything with a positive value fits.
+    """
+    room = max(capacity, 0.0)
+    if values.size == 0 or costs[values > 0].sum() <= room:
+        return 0.0
+    density = values / costs
+    low, high = 0.0, float(density.max())
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if costs[density > middle].sum() <= room:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def worth_it(values: Vector, costs: Vector, price: float) -> NDArray[np.bool_]:
+    """Which wishes pay at this price, shape (n,)."""
+    chosen: NDArray[np.bool_] = (values > 0) & (values / costs > price)
+    return chosen

@@ -1,0 +1,216 @@
+"""The loop that everything serves: observe, predict, plan, apply each tick; and the two paths that never wait for one.
+
+every tick:
+    usage  = UserProfileEngine.predict_resource_needs(user, now)
+    plan   = ResourceAllocator.plan(requirements of every ghost, context)
+    apply the plan
+on sign-in or launch, without waiting for a tick:
+    ghost  = GhostDesktopManager.find_instance_for(user, application)
+    limits = ResourceAllocator.maximize_resources(ghost)
+    SeamlessTransition.activate_instance(ghost)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ghostdesk.allocator.plan import Action, Plan, PlanRequest, PoolPolicy
+from ghostdesk.allocator.planner import ResourceAllocator
+from ghostdesk.control.execute import Executor
+from ghostdesk.control.observe import HostObserver
+from ghostdesk.control.supply import Supply
+from ghostdesk.engines.protocol import AgentLink
+from ghostdesk.ghosts.commands import Outcome, ShowApp
+from ghostdesk.ghosts.events import Lost, ReleaseRequested
+from ghostdesk.ghosts.ghost import Ghost, GhostState
+from ghostdesk.ghosts.pool import GhostDesktopManager
+from ghostdesk.kernel.clock import Clock
+from ghostdesk.kernel.errors import Conflict, GhostdeskError, NotFound
+from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
+from ghostdesk.profiles.protocol import ProfileEngine
+from ghostdesk.transition.handover import SeamlessTransition
+from ghostdesk.transition.match import Match, Path, match
+
+log = logging.getLogger(__name__)
+_AT_THE_DOOR_S = 900.0
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How somebody was served: the ghost they got, by which path, in what time, and why."""
+
+    ghost: Ghost
+    path: Path
+    duration_s: float
+    why: str
+
+
+class ControlLoop:
+    """One control plane: the only writer of its pool."""
+
+    def __init__(
+        self,
+        manager: GhostDesktopManager,
+        profiles: ProfileEngine,
+        allocator: ResourceAllocator,
+        transition: SeamlessTransition,
+        executor: Executor,
+        agents: AgentLink,
+        observer: HostObserver,
+        supply: Supply,
+        policy: PoolPolicy,
+        clock: Clock,
+        *,
+        horizon_s: float = 7200.0,
+        excluded: Callable[[], frozenset[UserId]] = frozenset,
+    ) -> None:
+        self.manager = manager
+        self.profiles = profiles
+        self.allocator = allocator
+        self.transition = transition
+        self.executor = executor
+        self.agents = agents
+        self.observer = observer
+        self.supply = supply
+        self.policy = policy
+        self.clock = clock
+        self.horizon_s = horizon_s
+        self.excluded = excluded
+        self.plan = Plan()
+        self.curves: dict[UserId, UsageCurve] = {}
+        self._at_the_door: dict[UserId, float] = {}
+
+    async def tick(self) -> Plan:
+        """Observe, predict, plan, apply. What the plan starts runs on beside the loop."""
+        now_s = self.clock.now_s()
+        await self._observe()
+        self.curves, arrivals = self._predict(now_s)
+        self.plan = self.allocator.plan(
+            PlanRequest(
+                now_s,
+                tuple(self.manager),
+                self.curves,
+                arrivals,
+                self.policy,
+                self.observer.context(self.supply, self.policy, now_s),
+                self.excluded(),
+                self._expected(now_s),
+            )
+        )
+        for action in self.plan.actions:
+            self._apply(action)
+        return self.plan
+
+    async def _observe(self) -> None:
+        """Ghosts whose processes are gone are lost, whatever we thought; their remains are destroyed."""
+        for ghost, why in await self.observer.find_lost(self.manager):
+            self.executor.spawn(self.executor.carry_out(ghost, Lost(why)))
+
+    def _predict(self, now_s: float) -> tuple[dict[UserId, UsageCurve], ArrivalCurve]:
+        """Curves of everyone known; when the model fails, the floor still holds and sign-ins still work."""
+        try:
+            curves = {user: self.profiles.predict_resource_needs(user, now_s) for user in self.profiles.users()}
+            return curves, self.profiles.predict_arrivals(now_s, self.horizon_s)
+        except Exception:  # a forecast must never stop the loop, whatever a predictor raises
+            log.exception("the forecast failed; the pool's floor is held until it works again")
+            return {}, ArrivalCurve(now_s, self.horizon_s, (0.0,))
+
+    def _apply(self, action: Action) -> None:
+        if action.ghost is None:
+            self.supply.make(action.event)
+        else:
+            self.executor.spawn(self.executor.carry_out(action.ghost, action.event))
+
+    async def sign_in(self, user: UserId) -> Served:
+        """The sign-in path: claim the best ghost at hand; build one only when there is none.
+
+        Raises:
+            EngineError: no desktop could be had; cause and mend are for the user.
+        """
+        started_s = self.clock.now_s()
+        waited = False
+        for _ in range(_TRIES):
+            found = self._find(user)
+            if found.ghost is None:
+                waited = True
+                await self.supply.await_ghost(user, self.policy)
+                continue
+            limits = self.allocator.maximize_resources(self.policy.active_limits, self.observer.capacity)
+            event = self.transition.activate_instance(found, user, limits)
+            try:
+                step, _ = await self.executor.carry_out(found.ghost.ghost, event)
+            except NotFound:
+                continue
+            if step.refused:
+                continue
+            self._at_the_door.pop(user, None)
+            path = Path.BUILT if waited else found.path
+            return Served(step.ghost, path, self.clock.now_s() - started_s, found.why)
+        raise Conflict("Every desktop that was ready was taken in the same moment.", "Press “Open desktop” again.")
+
+    async def prepare(self, user: UserId) -> Served | None:
+        """The user is at the door: bind a ghost to them if one is at hand, and have the next tick warm it."""
+        started_s = self.clock.now_s()
+        self._at_the_door[user] = started_s + _AT_THE_DOOR_S
+        found = self._find(user)
+        if found.ghost is None:
+            self.supply.wanted.set()
+            return None
+        if found.ghost.owner is None:
+            if found.ghost.state is not GhostState.READY:
+                return None
+            step, _ = await self.executor.carry_out(found.ghost.ghost, self.transition.prepare_instance(found, user))
+            if step.refused:
+                return None
+        ghost = self.manager.get(found.ghost.ghost)
+        return Served(ghost, found.path, self.clock.now_s() - started_s, found.why)
+
+    async def launch(self, user: UserId, app: AppId) -> Outcome:
+        """The launch path: the target gets full resources, and its window is shown while it is still frozen.
+
+        Raises:
+            NotFound: the user has no desktop open.
+            EngineError: the application cannot be shown.
+        """
+        ghost = self.manager.find_instance_for(user, app)
+        if ghost is None or ghost.state is not GhostState.ACTIVE:
+            raise NotFound("You have no desktop open.", "Open your desktop first, then start the application.")
+        outcome = await self.agents.apply(ShowApp(ghost.ghost, app))
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome
+
+    async def end_session(self, user: UserId, reason: str) -> None:
+        """The user is done: their desktop is destroyed, never handed on; their home stays."""
+        self._at_the_door.pop(user, None)
+        ghost = self.manager.of_user(user)
+        if ghost is not None:
+            await self.executor.carry_out(ghost.ghost, ReleaseRequested(reason))
+
+    def _find(self, user: UserId) -> Match:
+        return match(self.manager.find_instance_for(user), user)
+
+    def _expected(self, now_s: float) -> frozenset[UserId]:
+        self._at_the_door = {user: until_s for user, until_s in self._at_the_door.items() if until_s > now_s}
+        return frozenset(self._at_the_door)
+
+    async def run(self, tick_s: float, wake: asyncio.Event) -> None:
+        """Tick for ever, every `tick_s` seconds and whenever `wake` is set; a failing tick is logged, and the next comes."""
+        while True:
+            try:
+                await self.tick()
+            except GhostdeskError as error:
+                log.warning("a tick failed: %s", error)
+            except Exception:  # the loop outlives whatever a tick meets
+                log.exception("a tick failed")
+            wake.clear()
+            try:
+                async with asyncio.timeout(tick_s):
+                    await wake.wait()
+            except TimeoutError:
+                continue
