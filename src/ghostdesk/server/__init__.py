@@ -1,0 +1,1 @@
+"""The page's server: HTTP API, sign-in, and the relay between a browser and its desktop."""
