@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -82,6 +83,7 @@ class ControlLoop:
         self.horizon_s = horizon_s
         self.excluded = excluded
         self.plan = Plan()
+        self.recent: deque[tuple[float, Action]] = deque(maxlen=30)
         self.curves: dict[UserId, UsageCurve] = {}
         self._at_the_door: dict[UserId, float] = {}
 
@@ -103,6 +105,7 @@ class ControlLoop:
             )
         )
         for action in self.plan.actions:
+            self.recent.appendleft((now_s, action))
             self._apply(action)
         return self.plan
 
@@ -200,7 +203,7 @@ class ControlLoop:
         return frozenset(self._at_the_door)
 
     async def run(self, tick_s: float, wake: asyncio.Event) -> None:
-        """Tick for ever, every `tick_s` seconds and whenever `wake` is set; a failing tick is logged, and the next comes."""
+        """Tick for ever, every `tick_s` seconds and whenever `wake` is set; a tick that fails is logged."""
         while True:
             try:
                 await self.tick()

@@ -32,7 +32,10 @@ class DesktopHandle:
 
 @dataclass(frozen=True, slots=True)
 class AppView:
-    """An application that can be started. `icon` is a data URL or empty; `state` is "", "hidden", "frozen" or "shown"."""
+    """An application that can be started.
+
+    `icon` is a data URL or empty; `state` is "", "hidden", "frozen" or "shown".
+    """
 
     app: AppId
     name: str
@@ -59,12 +62,16 @@ class GhostView:
 
 @dataclass(frozen=True, slots=True)
 class ActionView:
-    """One line of the plan: what, to which ghost, and why. `done` is None while it runs, else "ok" or the error."""
+    """One line of the plan: what, to which ghost, why, and when it was decided.
+
+    `done` is None while it runs, else "ok" or the error.
+    """
 
     action: str
     subject: str
     reason: str
     done: str | None = None
+    time_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ class StatusView:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a user's page must know: "prepared" (preconnect to this), "lost" (your desktop ended), "message"."""
+    """Something a page must know: "prepared" (preconnect to this), "lost" (your desktop ended), "message"."""
 
     kind: str
     text: str

@@ -88,7 +88,7 @@ class Supply:
             raise self._last_failure
 
     def _make_room(self, policy: PoolPolicy) -> None:
-        """People before ghosts: where the ceiling is reached, the least useful idle ghost of somebody else makes way."""
+        """People before ghosts: at the ceiling, the least useful idle ghost of somebody else makes way."""
         alive = [g for g in self._manager if g.state is not GhostState.DRAINING]
         if len(alive) < policy.ceiling:
             return

@@ -1,0 +1,258 @@
+"""The control plane whole: what the server asks, answered by the loop; what agents report, kept and learned from."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from ghostdesk.control.execute import Executor
+from ghostdesk.control.journal import Journal
+from ghostdesk.control.loop import ControlLoop, Served
+from ghostdesk.control.notices import NoticeBoard
+from ghostdesk.control.service import AppView, DesktopHandle, Notice, StatusView
+from ghostdesk.control.views import status_view
+from ghostdesk.engines.protocol import AgentLink, Engine
+from ghostdesk.ghosts.commands import Outcome, TellBound
+from ghostdesk.ghosts.events import BindRequested, Done, Failed, GhostEvent, Lost
+from ghostdesk.ghosts.ghost import LIVE, Ghost, GhostState
+from ghostdesk.ghosts.lifecycle import Step
+from ghostdesk.kernel.clock import Clock
+from ghostdesk.kernel.errors import AgentError, GhostdeskError, NotAllowed, NotFound
+from ghostdesk.kernel.ids import AppId, GhostId, UserId, app_id
+from ghostdesk.store.protocol import LaunchRecord
+from ghostdesk.telemetry.events import EventKind, UsageEvent
+
+log = logging.getLogger(__name__)
+_AGENT_RETURNS_WITHIN_S = 10.0
+_PAGE_LAUNCH_ECHO_S = 3.0
+
+
+class DesktopApps(Protocol):
+    """What the agents know of the applications in a desktop."""
+
+    async def catalogue(self, ghost: GhostId) -> Sequence[dict[str, Any]]:
+        """Applications that can be started there (see agent.wire)."""
+        ...
+
+    async def listing(self, ghost: GhostId) -> Sequence[dict[str, Any]]:
+        """Applications that run there, and whether they are hidden."""
+        ...
+
+
+class ControlPlane:
+    """Implements `DesktopService` for the server and `AgentEvents` for the agents."""
+
+    def __init__(
+        self,
+        loop: ControlLoop,
+        executor: Executor,
+        engine: Engine,
+        agents: AgentLink,
+        apps: DesktopApps,
+        journal: Journal,
+        clock: Clock,
+    ) -> None:
+        self.loop = loop
+        self.executor = executor
+        self.engine = engine
+        self.agents = agents
+        self.apps = apps
+        self.journal = journal
+        self.clock = clock
+        self.board = NoticeBoard()
+        self.wake = asyncio.Event()
+        self.done: dict[tuple[str, str], str] = {}
+        self.launches: deque[LaunchRecord] = deque(maxlen=100)
+        self._viewers: Counter[GhostId] = Counter()
+        self._catalogue: list[AppView] = []
+        self._page_launches: dict[tuple[UserId, AppId], float] = {}
+        executor.watched = lambda ghost: self._viewers[ghost] > 0
+        executor.listeners.append(self._on_change)
+
+    def watched(self) -> frozenset[GhostId]:
+        """Ghosts that a browser is connected to."""
+        return frozenset(ghost for ghost, count in self._viewers.items() if count > 0)
+
+    # What the server asks: see DesktopService.
+
+    async def prepare_desktop(self, user: UserId) -> DesktopHandle | None:
+        served = await self.loop.prepare(user)
+        self.wake.set()
+        return None if served is None else self._handle(served)
+
+    async def open_desktop(self, user: UserId) -> DesktopHandle:
+        served = await self.loop.sign_in(user)
+        if served.path != "active":
+            now_s = self.clock.now_s()
+            self.on_user_event(UsageEvent(now_s, EventKind.SIGN_IN, user, desktop=served.ghost.ghost, source="control"))
+            await self._remember(LaunchRecord(now_s, user, "desktop", served.path, served.duration_s, served.why))
+        self.wake.set()
+        return self._handle(served)
+
+    async def launch(self, user: UserId, app: AppId) -> LaunchRecord:
+        self._page_launches[user, app] = self.clock.now_s()
+        outcome = await self.loop.launch(user, app)
+        path = str(outcome.facts.get("path", "cold"))
+        why = "it waited hidden" if path == "shown" else "it ran already" if path == "raised" else "it was not expected"
+        record = LaunchRecord(self.clock.now_s(), user, app, path, outcome.duration_s, why)
+        await self._remember(record)
+        return record
+
+    async def catalogue(self, user: UserId) -> Sequence[AppView]:
+        ghost = self.loop.manager.of_user(user)
+        active = ghost if ghost is not None and ghost.state is GhostState.ACTIVE else None
+        if not self._catalogue:
+            await self._read_catalogue(active)
+        states: dict[str, str] = {}
+        if active is not None:
+            try:
+                states = {str(a["app"]): str(a["state"]) for a in await self.apps.listing(active.ghost)}
+            except GhostdeskError as error:
+                log.info("the agent of %s does not say what runs: %s", active.ghost, error)
+        curve = self.loop.curves.get(user)
+        odds = {a.app: a.probability for a in curve.apps} if curve else {}
+        views = [replace(v, state=states.get(v.app, ""), probability=odds.get(v.app, 0.0)) for v in self._catalogue]
+        return sorted(views, key=lambda v: (-v.probability, v.name.lower()))
+
+    async def end_session(self, user: UserId) -> None:
+        ghost = self.loop.manager.of_user(user)
+        if ghost is None:
+            return
+        if ghost.state is GhostState.ACTIVE:
+            now_s = self.clock.now_s()
+            self.on_user_event(UsageEvent(now_s, EventKind.SIGN_OUT, user, desktop=ghost.ghost, source="control"))
+        await self.loop.end_session(user, f"{user} ended the session")
+        self.wake.set()
+
+    def rfb_path(self, user: UserId, ghost: GhostId, generation: int) -> str:
+        found = self.loop.manager.get(ghost)
+        if found.owner != user or found.generation != generation or found.state not in LIVE:
+            raise NotAllowed("This ticket is for a desktop that is not yours any more.", "Open the desktop again.")
+        return self.engine.endpoint(ghost).rfb_path
+
+    async def viewer_connecting(self, ghost: GhostId) -> None:
+        self._viewers[ghost] += 1
+        await self.executor.thaw(ghost)
+
+    async def viewer_left(self, ghost: GhostId) -> None:
+        self._viewers[ghost] -= 1
+        if self._viewers[ghost] > 0:
+            return
+        del self._viewers[ghost]
+        try:
+            if self.loop.manager.get(ghost).state is GhostState.WARM:
+                await self.executor.freeze(ghost)
+        except NotFound:
+            return
+
+    def notices(self, user: UserId) -> AsyncIterator[Notice]:
+        return self.board.follow(user)
+
+    def status(self) -> StatusView:
+        return status_view(self.loop, self.engine, self.journal, tuple(self.launches), self.done, self.clock.now_s())
+
+    # What agents report: see AgentEvents.
+
+    def on_usage(self, ghost: GhostId, event: UsageEvent) -> None:
+        """Learn from it and keep it, under the name of the ghost's owner; ghosts of nobody report nothing."""
+        try:
+            owner = self.loop.manager.get(ghost).owner
+        except NotFound:
+            return
+        if owner is None:
+            return
+        known = replace(event, user=owner, desktop=ghost)
+        self.on_user_event(known)
+        if known.kind is EventKind.APP_LAUNCH and known.app is not None:
+            asked_s = self._page_launches.pop((owner, known.app), float("-inf"))
+            if known.time_s - asked_s > _PAGE_LAUNCH_ECHO_S:
+                record = LaunchRecord(
+                    known.time_s,
+                    owner,
+                    known.app,
+                    known.detail or "cold",
+                    known.value or 0.0,
+                    "from the desktop's menu",
+                )
+                self.executor.spawn(self._remember(record))
+
+    def on_agent_lost(self, ghost: GhostId) -> None:
+        """The desktop restarts its agent; one that does not come back is replaced, unless somebody works in it."""
+        self.executor.spawn(self._await_return(ghost))
+
+    def on_user_event(self, event: UsageEvent) -> None:
+        """Learn from one event and keep it."""
+        self.loop.profiles.observe(event)
+        self.journal.event(event)
+
+    async def _await_return(self, ghost: GhostId) -> None:
+        try:
+            await self.agents.wait_connected(ghost, _AGENT_RETURNS_WITHIN_S)
+            found = self.loop.manager.get(ghost)
+            if found.owner is not None:
+                await self.agents.apply(TellBound(ghost, found.owner))
+        except NotFound:
+            return
+        except AgentError:
+            await self._agent_gone(ghost)
+
+    async def _agent_gone(self, ghost: GhostId) -> None:
+        try:
+            found = self.loop.manager.get(ghost)
+        except NotFound:
+            return
+        if found.state is GhostState.ACTIVE and found.owner is not None:
+            text = (
+                "The helper inside your desktop stopped. Your windows are safe; applications start from the menu only."
+            )
+            self.board.post(found.owner, Notice("message", text))
+        elif found.state is not GhostState.DRAINING:
+            await self.executor.carry_out(ghost, Lost("its agent died and did not come back"))
+
+    async def _read_catalogue(self, active: Ghost | None) -> None:
+        frozen = {g.ghost for g in self.loop.observer.seen.values() if g.frozen}
+        awake = [g for g in self.loop.manager if g.state in LIVE and g.pending is None and g.ghost not in frozen]
+        for ghost in [active] if active else awake:
+            try:
+                found = await self.apps.catalogue(ghost.ghost)
+            except GhostdeskError as error:
+                log.info("the agent of %s gives no catalogue: %s", ghost.ghost, error)
+                continue
+            self._catalogue = [
+                AppView(app_id(a["id"]), str(a["name"]), tuple(a.get("categories", ())), str(a.get("icon", "")))
+                for a in found
+            ]
+            return
+
+    async def _remember(self, record: LaunchRecord) -> None:
+        self.launches.appendleft(record)
+        await self.journal.launch(record)
+
+    def _handle(self, served: Served) -> DesktopHandle:
+        ghost = served.ghost
+        active = ghost.state is GhostState.ACTIVE
+        return DesktopHandle(ghost.ghost, ghost.generation, active, served.path, served.duration_s, served.why)
+
+    def _on_change(self, step: Step, event: GhostEvent, _outcomes: Sequence[Outcome]) -> None:
+        ghost = step.ghost
+        self.done[ghost.ghost, type(event).__name__] = "ok" if not isinstance(event, Failed) else event.reason
+        while len(self.done) > 500:
+            self.done.pop(next(iter(self.done)))
+        if isinstance(event, Lost | Failed) and ghost.state is GhostState.DRAINING and ghost.owner is not None:
+            self.board.post(ghost.owner, Notice("lost", f"Your desktop ended: {event.reason}."))
+            self.wake.set()
+        if isinstance(event, Done) and event.what == "bind" and ghost.owner is not None:
+            handle = DesktopHandle(ghost.ghost, ghost.generation, False, "ready", 0.0, ghost.reason)
+            self.board.post(ghost.owner, Notice("prepared", "Your desktop is ready.", handle))
+        if isinstance(event, BindRequested) or (isinstance(event, Done) and event.what in ("build", "bind", "destroy")):
+            self.wake.set()
+
+    async def flush_every(self, period_s: float) -> None:
+        """Write collected events to the store for ever."""
+        while True:
+            await self.clock.sleep(period_s)
+            await self.journal.flush()
