@@ -8,6 +8,9 @@ from typing import Protocol
 
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.telemetry.events import EventKind, UsageEvent
+from ghostdesk.telemetry.importers.protocol import ImportCheckpoint
+
+__all__ = ["Claim", "ImportCheckpoint", "LaunchRecord", "Store", "StoredUser"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,6 @@ class LaunchRecord:
     path: str
     duration_s: float
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportCheckpoint:
-    """How far a file has been read. `digest` is of the file's bytes; `events` and `lines` count what was kept."""
-
-    digest: str
-    name: str
-    lines: int
-    events: int
-    bad_lines: int
-    complete: bool
 
 
 class Store(Protocol):

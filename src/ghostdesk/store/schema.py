@@ -1,0 +1,160 @@
+"""The tables, and the steps that bring an older database forward. Written in SQLAlchemy Core for any database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    inspect,
+    select,
+)
+
+from ghostdesk.kernel.errors import StoreError
+
+metadata = MetaData()
+_ROW = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER counts up by itself in SQLite
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _ROW, primary_key=True),
+    Column("key", LargeBinary(16), nullable=False, unique=True),
+    Column("time_s", Double, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("user", String),
+    Column("app", String),
+    Column("desktop", String),
+    Column("value", Double),
+    Column("detail", String),
+    Column("source", String, nullable=False),
+)
+Index("events_by_time", events.c.time_s, events.c.id)
+_of_users = events.c.user.is_not(None)
+Index("events_by_user", events.c.user, events.c.time_s, sqlite_where=_of_users, postgresql_where=_of_users)
+
+imports = Table(
+    "imports",
+    metadata,
+    Column("digest", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("events", BigInteger, nullable=False),
+    Column("bad_lines", BigInteger, nullable=False),
+    Column("complete", Boolean, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("display_name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("disabled", Boolean, nullable=False),
+)
+
+sign_in_links = Table(
+    "sign_in_links",
+    metadata,
+    Column("token_digest", LargeBinary, primary_key=True),
+    Column("user", String, ForeignKey("users.user", ondelete="CASCADE"), nullable=False),
+    Column("expires_s", Double, nullable=False),
+)
+
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    Column("token_digest", LargeBinary, primary_key=True),
+    Column("user", String, ForeignKey("users.user", ondelete="CASCADE"), nullable=False, index=True),
+    Column("expires_s", Double, nullable=False),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("ghost", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("since_s", Double, nullable=False),
+    Column("destroyed", Boolean, nullable=False),
+)
+"""A destroyed ghost's row stays, so that a late writer cannot claim it again: ghost ids are never used twice."""
+Index("claims_alive", claims.c.ghost, sqlite_where=~claims.c.destroyed, postgresql_where=~claims.c.destroyed)
+
+launches = Table(
+    "launches",
+    metadata,
+    Column("id", _ROW, primary_key=True),
+    Column("time_s", Double, nullable=False),
+    Column("user", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("path", String, nullable=False),
+    Column("duration_s", Double, nullable=False),
+    Column("reason", String, nullable=False),
+)
+Index("launches_by_time", launches.c.time_s)
+Index("launches_by_user", launches.c.user, launches.c.time_s)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _ROW, primary_key=True),
+    Column("time_s", Double, nullable=False),
+    Column("actor", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("subject", String, nullable=False),
+    Column("reason", String, nullable=False),
+)
+
+Step = Callable[[Connection], None]
+
+
+def _create_all(connection: Connection) -> None:
+    metadata.create_all(connection, checkfirst=False)
+
+
+STEPS: tuple[Step, ...] = (_create_all,)
+"""Step ``n`` brings version ``n`` to ``n + 1``. Once released, a step is never changed; a new one is put behind it.
+
+With the second step, the first must stop following `metadata` and create the tables as they were in version 1.
+"""
+
+
+def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> int:
+    """Bring the database to the newest version, inside the caller's transaction; returns the version it had.
+
+    Raises:
+        StoreError: a newer ghostdesk wrote it, or it belongs to another program.
+    """
+    tables = inspect(connection).get_table_names()
+    if tables and schema_version.name not in tables:
+        raise StoreError("The database belongs to another program.", "Give another file or state folder.")
+    version = 0
+    if tables:
+        version = connection.scalar(select(schema_version.c.version)) or 0
+    if version > len(steps):
+        raise StoreError(
+            f"The database was written by a newer ghostdesk (its schema is {version}, this one knows {len(steps)}).",
+            "Install the newer ghostdesk again, or give another state folder.",
+        )
+    for step in steps[version:]:
+        step(connection)
+    if version == 0:
+        connection.execute(schema_version.insert().values(version=len(steps)))
+    elif version < len(steps):
+        connection.execute(schema_version.update().values(version=len(steps)))
+    return version
