@@ -27,11 +27,10 @@ def shadow_price(values: Vector, costs: Vector, capacity: float, *, steps: int =
     room = max(capacity, 0.0)
     if values.size == 0 or costs[values > 0].sum() <= room:
         return 0.0
-    density = values / costs
-    low, high = 0.0, float(density.max())
+    low, high = 0.0, float((values / costs).max())
     for _ in range(steps):
         middle = (low + high) / 2
-        if costs[density > middle].sum() <= room:
+        if costs[values > middle * costs].sum() <= room:
             high = middle
         else:
             low = middle
@@ -40,5 +39,5 @@ def shadow_price(values: Vector, costs: Vector, capacity: float, *, steps: int =
 
 def worth_it(values: Vector, costs: Vector, price: float) -> NDArray[np.bool_]:
     """Which wishes pay at this price, shape (n,)."""
-    chosen: NDArray[np.bool_] = (values > 0) & (values / costs > price)
+    chosen: NDArray[np.bool_] = (values > 0) & (values > price * costs)
     return chosen

@@ -1,0 +1,5 @@
+"""`python -m ghostdesk` is `ghostdesk`."""
+
+from ghostdesk.cli import main
+
+main()

@@ -1,0 +1,60 @@
+"""The `ghostdesk` command."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ghostdesk import __version__
+from ghostdesk.cli import accounts, bench, history, run, show
+from ghostdesk.cli.common import ConfigOption, fail
+from ghostdesk.kernel.errors import GhostdeskError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    help="""Predictive virtual desktops: the desktop is ready before its user is.
+
+Start with `ghostdesk run`, open the address it prints, and press *Open desktop*.
+Teach it your past with `ghostdesk import FILE`, and see what it does and why with `ghostdesk status`.""",
+)
+app.command("run")(run.run)
+app.command("doctor")(run.doctor)
+app.command("clean")(run.clean)
+app.command("sign-in-link")(accounts.sign_in_link)
+app.command("import")(history.import_history)
+app.command("status")(show.status)
+app.command("forecast")(show.forecast)
+app.add_typer(accounts.app, name="user")
+app.add_typer(bench.app, name="bench")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        Console().print(f"ghostdesk {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version_wanted: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Entry point: errors that we know are one clear line or two, never a traceback."""
+    try:
+        app()
+    except GhostdeskError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+__all__ = ["ConfigOption", "Path", "app", "main"]

@@ -1,0 +1,156 @@
+"""`ghostdesk run`, `doctor` and `clean`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from typing import Annotated
+
+import typer
+from rich.logging import RichHandler
+from rich.table import Table
+
+from ghostdesk.cli.accounts import base_url, link_for
+from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, print_json, settings_of
+from ghostdesk.config import Settings
+from ghostdesk.engines.protocol import Ability
+from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.kernel.ids import UserId
+from ghostdesk.server.app import create_app
+from ghostdesk.server.guard import local_origins
+from ghostdesk.server.serve import bind, serve
+from ghostdesk.server.static import load_page
+from ghostdesk.store.protocol import Store, StoredUser
+from ghostdesk.wiring import Ghostdesk, assemble, load_engine, open_settings_store, sole_control_plane
+
+OPERATOR = UserId("operator")
+_POOL_PATIENCE_S = 60.0
+
+
+def run(
+    config: ConfigOption = None,
+    keep_desktops: Annotated[
+        bool, typer.Option("--keep-desktops", help="On stop, leave desktops running for the next start to take over.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Set a damaged database aside (it is kept) and start with a new one.")
+    ] = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+) -> None:
+    """Start ghostdesk: fill the pool of ghosts, serve the page, and print a one-time sign-in address."""
+    handler = RichHandler(console=err, show_path=False, rich_tracebacks=False)
+    logging.basicConfig(level=log_level.upper(), handlers=[handler], format="%(message)s")
+    settings = settings_of(config)
+    with sole_control_plane(settings.state.run_directory):
+        asyncio.run(_run(settings, keep_desktops=keep_desktops, repair=repair))
+
+
+async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None:
+    started_s = time.monotonic()
+    server = settings.server
+    load_page()
+    listener = bind(server.host, server.port, tls=server.tls_certificate is not None)
+    store = open_settings_store(settings, repair=repair)
+    if store.user(OPERATOR) is None:
+        store.put_user(StoredUser(OPERATOR, "Operator", "operator"))
+    desk = assemble(settings, store)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tls = server.tls_certificate is not None
+    page = create_app(
+        desk.plane,
+        store,
+        origins=local_origins(server.host, server.port, tls=tls),
+        web_session_life_s=server.web_session_life_s,
+        ticket_life_s=server.ticket_life_s,
+        clock=desk.clock,
+    )
+    try:
+        with err.status("starting") as status:
+            await desk.start(lambda text: status.update(f"{text} …"))
+            _say_abilities(desk)
+            await _fill(desk, stop, lambda text: status.update(text))
+        serving = asyncio.create_task(
+            serve(
+                page, server.host, server.port, server.tls_certificate, server.tls_key,
+                listener=listener, stop=stop, on_started=lambda: _say_ready(settings, store, desk, started_s),
+            )
+        )  # fmt: skip
+        await serving
+    finally:
+        listener.close()
+        with err.status("stopping: ending desktops" if not keep_desktops else "stopping: desktops go on"):
+            await desk.stop(keep_ghosts=keep_desktops)
+            store.close()
+        err.print("stopped.")
+
+
+async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: object) -> None:
+    """Wait for the floor, with progress; a pool that cannot be built is said and does not stop the page."""
+    floor, deadline_s = desk.loop.policy.floor, time.monotonic() + _POOL_PATIENCE_S
+    while desk.ready_ghosts() + desk.recovered.active < floor and not stop.is_set():
+        problem = desk.plane.status().problem
+        if problem or time.monotonic() > deadline_s:
+            err.print(f"[yellow]warning:[/] the pool is not full yet: {problem or 'builds take long here'}")
+            err.print("         ghostdesk goes on and keeps trying; `ghostdesk doctor` says what is missing.")
+            return
+        if callable(say):
+            say(f"filling the pool: {desk.ready_ghosts()} of {floor} ghosts ready")
+        await asyncio.sleep(0.05)
+
+
+def _say_abilities(desk: Ghostdesk) -> None:
+    for ability in desk.engine.abilities():
+        if not ability.available:
+            err.print(f"[yellow]without {ability.name}:[/] {ability.detail} [dim]{ability.mend}[/]")
+    found = desk.recovered
+    if found.kept:
+        err.print(f"took over {found.kept} desktops that still ran ({found.active} in use)")
+
+
+def _say_ready(settings: Settings, store: Store, desk: Ghostdesk, started_s: float) -> None:
+    seconds = time.monotonic() - started_s
+    err.print(f"[green]ready[/] in {seconds:.1f} s: {desk.ready_ghosts()} ghosts wait on {base_url(settings)}")
+    minutes = settings.server.sign_in_link_life_s / 60
+    err.print(f"Sign in once, within {minutes:.0f} minutes, at:")
+    typer.echo(link_for(settings, store, OPERATOR))
+    err.print("[dim]Others: ghostdesk user add NAME, then ghostdesk sign-in-link NAME. Stop with Ctrl-C.[/]")
+
+
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Say what this host can and cannot do for desktops, and how to mend it."""
+    abilities = list(load_engine(settings_of(config)).abilities())
+    if as_json:
+        print_json(abilities)
+    else:
+        out.print(_ability_table(abilities))
+    if any(a.name == "desktops" and not a.available for a in abilities):
+        raise typer.Exit(1)
+
+
+def _ability_table(abilities: list[Ability]) -> Table:
+    table = Table("ability", "here", "detail", "mend")
+    for a in abilities:
+        table.add_row(a.name, "[green]yes[/]" if a.available else "[yellow]no[/]", a.detail, a.mend)
+    return table
+
+
+def clean(config: ConfigOption = None) -> None:
+    """Remove every desktop, mount, cgroup and socket that a killed ghostdesk left behind. Homes and history stay."""
+    settings = settings_of(config)
+    with sole_control_plane(settings.state.run_directory):
+        removed = asyncio.run(_clean(settings))
+    out.print(f"removed {removed} desktops and all that was theirs; homes and history are untouched")
+
+
+async def _clean(settings: Settings) -> int:
+    engine = load_engine(settings)
+    await engine.start()
+    found = await engine.observe()
+    if any(a.name == "desktops" and not a.available for a in engine.abilities()) and not found:
+        raise ConfigError("Desktops cannot run here, and none were found.", "`ghostdesk doctor` says why.")
+    await engine.stop(keep_ghosts=False)
+    return len(found)

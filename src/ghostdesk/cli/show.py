@@ -1,0 +1,117 @@
+"""`ghostdesk status` and `ghostdesk forecast`: what happens now, and what is expected."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+import urllib.error
+import urllib.request
+from http.cookiejar import CookieJar
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ghostdesk.cli.accounts import base_url, checked_user, link_for
+from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
+from ghostdesk.cli.run import OPERATOR
+from ghostdesk.config import Settings
+from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.profiles.engine import UserProfileEngine
+from ghostdesk.profiles.forecast import UsageCurve
+from ghostdesk.telemetry.history import History
+from ghostdesk.wiring import HISTORY_WEEKS, open_settings_store
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def fetch_status(settings: Settings) -> dict[str, Any]:
+    """The running control plane's status, by its own API; raises `ConfigError` when none runs."""
+    store = open_settings_store(settings)
+    link = link_for(settings, store, OPERATOR)
+    store.close()
+    url = base_url(settings)
+    context = ssl.create_default_context(cafile=str(settings.server.tls_certificate)) if url[4] == "s" else None
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPCookieProcessor(CookieJar())]
+    if context:
+        handlers.append(urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(*handlers)
+    headers = {"Content-Type": "application/json", "Origin": url, "Sec-Fetch-Site": "same-origin"}
+    proof = json.dumps({"token": link.rpartition("=")[2]}).encode()
+    try:
+        opener.open(urllib.request.Request(f"{url}/api/session", proof, headers), timeout=5).close()  # noqa: S310
+        with opener.open(urllib.request.Request(f"{url}/api/status", headers=headers), timeout=5) as answer:  # noqa: S310
+            found: dict[str, Any] = json.load(answer)
+        opener.open(  # noqa: S310
+            urllib.request.Request(f"{url}/api/session", headers=headers, method="DELETE"), timeout=5
+        ).close()
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise ConfigError(f"No ghostdesk answers on {url}: {error}.", "Start it with `ghostdesk run`.") from None
+    return found
+
+
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show ghosts, the plan with its reasons, and how the last launches were served."""
+    found = fetch_status(settings_of(config))
+    if as_json:
+        print_json(found)
+        return
+    if found["problem"]:
+        out.print(f"[yellow]{found['problem']}[/]")
+    ghosts = Table("ghost", "state", "whose", "hidden applications", "memory", "why", title="Ghosts")
+    for g in found["ghosts"]:
+        state = g["state"] + (f" ({g['pending']} …)" if g["pending"] else "")
+        memory = f"{g['memory_bytes'] / 2**20:.0f} MiB"
+        ghosts.add_row(g["ghost"], state, g["owner"] or "nobody's", ", ".join(g["apps"]), memory, g["reason"])
+    plan = Table("when", "what", "ghost", "why", "came to", title=f"Plan: {found['pool_target']} generic ghosts")
+    for a in found["plan"][:15]:
+        when = time.strftime("%H:%M:%S", time.localtime(a["time_s"]))
+        plan.add_row(when, a["action"], a["subject"], a["reason"], a["done"] or "…")
+    for a in found["infeasible"]:
+        plan.add_row("now", a["action"], "", a["reason"], "[yellow]not possible[/]")
+    launches = Table("when", "who", "what", "served", "in", "why", title="Last launches")
+    for r in found["launches"][:15]:
+        when = time.strftime("%H:%M:%S", time.localtime(r["time_s"]))
+        launches.add_row(when, r["user"], r["what"], r["path"], f"{r['duration_s'] * 1000:.0f} ms", r["reason"])
+    out.print(ghosts, plan, launches)
+
+
+def forecast(
+    user: Annotated[str, typer.Argument(help="Whose.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show when USER is expected, and which applications come next, from the history that is stored."""
+    settings = settings_of(config)
+    store = open_settings_store(settings)
+    now_s = time.time()
+    history = History.of(store.events(since_s=now_s - HISTORY_WEEKS * 7 * 86_400))
+    store.close()
+    engine = UserProfileEngine(
+        timezone=settings.forecast.timezone, horizon_s=settings.forecast.horizon_s, slot_s=settings.forecast.slot_s
+    )
+    engine.fit(history, now_s)
+    curve = engine.predict_resource_needs(checked_user(user), now_s)
+    if as_json:
+        print_json(curve)
+    else:
+        _draw(curve, len(history), settings)
+
+
+def _draw(curve: UsageCurve, events: int, settings: Settings) -> None:
+    hours = settings.forecast.horizon_s / 3600
+    out.print(f"{curve.user}, the next {hours:.0f} h in slots of {curve.slot_s / 60:.0f} min ({events:,} events known)")
+    out.print(f"sign-in   [cyan]{_bars(curve.arrival)}[/]  up to {max(curve.arrival, default=0):.1%} a slot")
+    out.print(f"presence  [green]{_bars(curve.presence)}[/]  up to {max(curve.presence, default=0):.1%}")
+    table = Table("next application", "probability")
+    for launch in curve.apps[:8]:
+        table.add_row(launch.app, f"{launch.probability:.1%}")
+    out.print(table)
+    for reason in curve.reasons:
+        out.print(f"· {reason}", markup=False)
+
+
+def _bars(values: tuple[float, ...]) -> str:
+    top = max(values, default=0.0) or 1.0
+    return "".join(_BLOCKS[round(v / top * (len(_BLOCKS) - 1))] for v in values)

@@ -1,0 +1,246 @@
+"""Putting the parts together: which engine, store, clock and predictors this ghostdesk runs with."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from ghostdesk.allocator.plan import PoolPolicy
+from ghostdesk.allocator.planner import ResourceAllocator
+from ghostdesk.config import Settings
+from ghostdesk.control.agent_hub import AgentHub
+from ghostdesk.control.execute import Executor
+from ghostdesk.control.journal import Journal
+from ghostdesk.control.loop import ControlLoop
+from ghostdesk.control.observe import HostObserver
+from ghostdesk.control.plane import ControlPlane
+from ghostdesk.control.recover import Recovered, recover
+from ghostdesk.control.supply import Supply
+from ghostdesk.control.system_clock import SystemClock
+from ghostdesk.engines.protocol import AgentEvents, Engine
+from ghostdesk.ghosts.ghost import DesktopTemplate, GhostState
+from ghostdesk.ghosts.pool import GhostDesktopManager
+from ghostdesk.kernel.clock import Clock
+from ghostdesk.kernel.errors import ConfigError, GhostdeskError
+from ghostdesk.kernel.ids import GhostId, TemplateId, UserId, app_id
+from ghostdesk.kernel.resources import Resources
+from ghostdesk.profiles.engine import UserProfileEngine
+from ghostdesk.store.protocol import Store
+from ghostdesk.store.sqlite import open_store
+from ghostdesk.telemetry.events import UsageEvent
+from ghostdesk.telemetry.history import History
+from ghostdesk.transition.handover import SeamlessTransition
+
+log = logging.getLogger(__name__)
+HISTORY_WEEKS = 17
+_EXCLUDED_FOR_S = 5.0
+_FLUSH_EVERY_S = 1.0
+
+
+class _Relay(AgentEvents):
+    """Stands between hub and plane, which need each other."""
+
+    def __init__(self) -> None:
+        self.target: AgentEvents | None = None
+
+    def on_usage(self, ghost: GhostId, event: UsageEvent) -> None:
+        if self.target is not None:
+            self.target.on_usage(ghost, event)
+
+    def on_agent_lost(self, ghost: GhostId) -> None:
+        if self.target is not None:
+            self.target.on_agent_lost(ghost)
+
+
+def load_engine(settings: Settings) -> Engine:
+    """The engine that the settings name, found by its entry point; raises `ConfigError` for an unknown one."""
+    found = {point.name: point for point in entry_points(group="ghostdesk.engines")}
+    point = found.get(settings.engine.name)
+    if point is None or settings.engine.name == "simulated":
+        known = ", ".join(sorted(set(found) - {"simulated"}))
+        raise ConfigError(f"There is no engine {settings.engine.name!r}.", f"Engines here: {known}.")
+    engine: Engine = point.load()(
+        settings.state.directory,
+        settings.state.run_directory,
+        cgroup_mode=settings.engine.cgroup_mode,
+        build_timeout_s=settings.engine.build_timeout_s,
+        network=settings.engine.network,
+    )
+    return engine
+
+
+def store_path(settings: Settings) -> Path:
+    """Where the embedded database is."""
+    return settings.state.directory / "ghostdesk.db"
+
+
+def open_settings_store(settings: Settings, *, repair: bool = False) -> Store:
+    """Open the database, making its folder; see `store.sqlite.open_store` for `repair` and errors."""
+    path = store_path(settings)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    except OSError as error:
+        raise ConfigError(
+            f"{path.parent} cannot be made: {error.strerror}.", "Set state.directory to a folder you can write to."
+        ) from None
+    return open_store(path, now_s=time.time(), repair=repair)
+
+
+@contextlib.contextmanager
+def sole_control_plane(run_dir: Path) -> Iterator[None]:
+    """Hold the lock that says that one control plane runs on these folders; raises `ConfigError` when another does."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        handle = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{run_dir} cannot be used: {error.strerror}.", "Set state.run_directory to a folder you can write to."
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ConfigError(
+            f"Another ghostdesk already runs with {run_dir}.",
+            "Stop it, or give this one its own state.directory, state.run_directory and server.port.",
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def pool_policy(settings: Settings) -> PoolPolicy:
+    """The allocator's policy from the settings."""
+    engine, pool = settings.engine, settings.pool
+    template = DesktopTemplate(
+        TemplateId("generic"),
+        engine.width_px,
+        engine.height_px,
+        tuple(app_id(app) for app in engine.apps),
+        engine.network,
+    )
+    return PoolPolicy(
+        template=template,
+        floor=pool.floor,
+        ceiling=max(pool.ceiling, pool.floor),
+        target_hit_rate=pool.target_hit_rate,
+        warm_threshold=pool.warm_threshold,
+        warm_lead_s=pool.warm_lead_s,
+        warm_apps=pool.warm_apps,
+        park_after_s=pool.park_after_s,
+        ghost_limits=Resources(cpu_cores=pool.ghost_cpu_cores, memory_bytes=pool.ghost_memory_bytes),
+        active_limits=Resources(memory_bytes=pool.active_memory_bytes),
+        forecast_only=settings.forecast.forecast_only,
+    )
+
+
+class _Excluded:
+    """Accounts that get no ghosts, read from the store now and then: never on the launch path."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._read_s = float("-inf")
+        self._users: frozenset[UserId] = frozenset()
+
+    def __call__(self) -> frozenset[UserId]:
+        if self._clock.now_s() - self._read_s > _EXCLUDED_FOR_S:
+            with contextlib.suppress(GhostdeskError):
+                self._users = frozenset(u.user for u in self._store.users() if u.disabled)
+                self._read_s = self._clock.now_s()
+        return self._users
+
+
+@dataclass
+class Ghostdesk:
+    """One ghostdesk, put together."""
+
+    settings: Settings
+    store: Store
+    engine: Engine
+    hub: AgentHub
+    plane: ControlPlane
+    loop: ControlLoop
+    executor: Executor
+    journal: Journal
+    clock: Clock
+    recovered: Recovered = field(default_factory=Recovered)
+    _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    async def start(self, on_step: Callable[[str], None] = lambda _text: None) -> None:
+        """Prepare the host, take over what still runs, learn from history, and start the loop."""
+        on_step("preparing the host")
+        await self.engine.start()
+        on_step("looking for desktops that still run")
+        self.recovered = await recover(
+            self.loop.manager, self.engine, self.hub, self.executor, self.journal, self.clock
+        )
+        on_step("learning from history")
+        await asyncio.to_thread(self._fit)
+        self._tasks.append(asyncio.create_task(self.loop.run(self.settings.forecast.tick_s, self.plane.wake)))
+        self._tasks.append(asyncio.create_task(self.plane.flush_every(_FLUSH_EVERY_S)))
+
+    def _fit(self) -> None:
+        now_s = self.clock.now_s()
+        try:
+            events = History.of(self.store.events(since_s=now_s - HISTORY_WEEKS * 7 * 86_400))
+        except GhostdeskError as error:
+            log.warning("history cannot be read (%s); ghostdesk starts without it", error)
+            events = History()
+        self.loop.profiles.fit(events, now_s)
+
+    def ready_ghosts(self) -> int:
+        """How many generic ghosts wait."""
+        return sum(1 for g in self.loop.manager if g.state is GhostState.READY and g.owner is None)
+
+    async def stop(self, *, keep_ghosts: bool) -> None:
+        """Stop the loop; unless `keep_ghosts`, leave no process, mount, cgroup or socket behind."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.executor.cancel()
+        await self.executor.settle()
+        for ghost in list(self.loop.manager):
+            await self.hub.disconnect(ghost.ghost)
+        await self.engine.stop(keep_ghosts=keep_ghosts)
+        if not keep_ghosts:
+            for claim in await self.journal.run(self.store.claims):
+                await self.journal.quietly(lambda gone=claim.ghost: self.store.delete_claim(gone))  # type: ignore[misc]
+        await self.journal.close()
+
+
+def assemble(settings: Settings, store: Store, *, engine: Engine | None = None, clock: Clock | None = None) -> Ghostdesk:
+    """Put one ghostdesk together; nothing runs yet."""
+    clock = clock or SystemClock()
+    engine = engine or load_engine(settings)
+    relay = _Relay()
+    telemetry = settings.telemetry
+    hub = AgentHub(relay, clock=clock, sources=telemetry.sources, sample_every_s=telemetry.sample_every_s)
+    manager, journal, policy = GhostDesktopManager(), Journal(store), pool_policy(settings)
+    executor = Executor(manager, engine, hub, journal, clock)
+    supply = Supply(manager, executor, clock)
+    forecast = settings.forecast
+    profiles = UserProfileEngine(
+        timezone=forecast.timezone, horizon_s=forecast.horizon_s, slot_s=forecast.slot_s
+    )
+    watched: list[Callable[[], frozenset[GhostId]]] = []
+    observer = HostObserver(
+        engine, memory_share=settings.pool.memory_share, watched=lambda: watched[0]() if watched else frozenset()
+    )
+    loop = ControlLoop(
+        manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, hub, observer, supply, policy, clock,
+        horizon_s=forecast.horizon_s, excluded=_Excluded(store, clock),
+    )  # fmt: skip
+    plane = ControlPlane(loop, executor, engine, hub, hub, journal, clock)
+    watched.append(plane.watched)
+    relay.target = plane
+    return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock)
