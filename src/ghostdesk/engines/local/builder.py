@@ -1,0 +1,276 @@
+"""Building one ghost and taking one down: the steps, in the order that a crash at any point allows to be mended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ghostdesk.engines.local import network, pagecache
+from ghostdesk.engines.local.cgroups import Cgroups
+from ghostdesk.engines.local.homes import Homes, make_home
+from ghostdesk.engines.local.launch import (
+    check_socket,
+    drop_rights,
+    log_tail,
+    start_sandbox,
+    wait_for_screen,
+)
+from ghostdesk.engines.local.mounts import bind_shared, mounted_under, unmount_all_under
+from ghostdesk.engines.local.processes import (
+    boot_id,
+    descendants,
+    is_alive,
+    kill_and_wait,
+    read_process,
+    reap,
+    uids_in_use,
+)
+from ghostdesk.engines.local.records import (
+    GhostPaths,
+    GhostRecord,
+    Records,
+    clear_disk_errors,
+    open_private,
+)
+from ghostdesk.engines.local.sandbox import (
+    SandboxPlan,
+    bwrap_arguments,
+    environment,
+    generated_etc,
+    usr_links,
+)
+from ghostdesk.ghosts.ghost import DesktopTemplate
+from ghostdesk.kernel.errors import BuildFailed, EngineError, GhostdeskError, InsufficientCapacity
+from ghostdesk.kernel.ids import GhostId
+from ghostdesk.kernel.resources import Resources
+
+UID_BASE, UID_COUNT = 210_000, 10_000
+"""The host's uids that ghosts run under, one each, when we are root."""
+SESSION = ("/bin/bash", "/opt/ghostdesk/desktop/session.sh")
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Makes and unmakes ghosts.
+
+    Args:
+        records: where everything is.
+        cgroups: their control groups.
+        homes: users' homes.
+        runtime: the folder that is bound at /opt/ghostdesk.
+        build_timeout_s: how long a screen may take to answer.
+        network: "outbound" or "isolated": the most that a template may get.
+        shared_slots: whether homes are mounted into slots, which then must be shared mounts.
+        uid_lock: held while a uid is chosen.
+    """
+
+    records: Records
+    cgroups: Cgroups
+    homes: Homes
+    runtime: Path
+    build_timeout_s: float
+    network: str
+    shared_slots: bool
+    uid_lock: threading.Lock
+
+    def build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> dict[str, float | str]:
+        """Start a desktop and wait for its screen; on failure nothing of it stays.
+
+        Returns:
+            Facts: the limits that this host cannot enforce, and how the network is.
+
+        Raises:
+            BuildFailed: with the end of the session's log.
+            InsufficientCapacity: the disk is full, or no uid is free.
+        """
+        record = self.records.read(ghost)
+        if record is not None and self.is_alive(record):
+            return {"path": "already"}
+        self.destroy(ghost)
+        try:
+            return self._build(ghost, template, limits)
+        except (GhostdeskError, OSError) as error:
+            tail = log_tail(self.records.paths(ghost).log)
+            with contextlib.suppress(GhostdeskError, OSError):
+                self.destroy(ghost)
+            if isinstance(error, BuildFailed) and tail and tail not in error.cause:
+                raise BuildFailed(f"{error.cause} Its log ends: {tail}", error.mend) from error
+            if isinstance(error, GhostdeskError):
+                raise
+            raise BuildFailed(f"The desktop cannot be built: {error}") from error
+
+    def _build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> dict[str, float | str]:
+        paths = self.records.paths(ghost)
+        outbound = "outbound" in {self.network} & {template.network}
+        record = self._claim_uid(ghost, template, outbound)
+        self._make_folders(record, paths, outbound)
+        self.cgroups.create(ghost, record.uid)
+        missing = self.cgroups.set_limits(ghost, limits)
+        plan = SandboxPlan(
+            ghost=ghost,
+            paths=paths,
+            runtime=self.runtime,
+            width_px=template.width_px,
+            height_px=template.height_px,
+            cgroup=self.cgroups.freezing(ghost),
+            cgroup_kind=self.cgroups.kind,
+            usr_merged=usr_links(),
+        )
+        command = [*drop_rights(record.uid), *bwrap_arguments(plan, SESSION)]
+        _, pid, start_ticks = start_sandbox(
+            command,
+            env=environment(plan),
+            log=paths.log,
+            cgroup_files=self.cgroups.entrances(ghost),
+            timeout_s=self.build_timeout_s,
+        )
+        record = replace(record, pid=pid, start_ticks=start_ticks)
+        self.records.write(record)
+        if outbound:
+            entrances = self.cgroups.entrances(ghost, "net")
+            slirp, slirp_start = network.start_network(pid, record.uid, paths.log, entrances)
+            record = replace(record, network_pid=slirp, network_start_ticks=slirp_start)
+            self.records.write(record)
+        wait_for_screen(paths.rfb, pid, start_ticks, self.build_timeout_s, time.sleep)
+        self._close_run_folder(record, paths)
+        return {"network": record.network, **({"not_limited": ", ".join(missing)} if missing else {})}
+
+    def _claim_uid(self, ghost: GhostId, template: DesktopTemplate, outbound: bool) -> GhostRecord:
+        """Choose the ghost's uid and put it on record before anything else exists."""
+        paths = self.records.paths(ghost)
+        with self.uid_lock, clear_disk_errors(paths.record):
+            uid = self._free_uid() if os.geteuid() == 0 else os.geteuid()
+            paths.folder.mkdir(mode=0o750, exist_ok=True)
+            record = GhostRecord(
+                ghost=ghost,
+                template=template.template,
+                network="outbound" if outbound else "isolated",
+                uid=uid,
+                boot=boot_id(),
+                created_s=time.time(),
+            )
+            self.records.write(record)
+        return record
+
+    def _free_uid(self) -> int:
+        taken = {record.uid for name in self.records.ghosts() if (record := self.records.read(name)) is not None}
+        taken |= uids_in_use()
+        for uid in range(UID_BASE, UID_BASE + UID_COUNT):
+            if uid not in taken:
+                return uid
+        raise InsufficientCapacity(f"All {UID_COUNT} uids for ghosts are in use.", "Destroy ghosts that nobody needs.")
+
+    def _make_folders(self, record: GhostRecord, paths: GhostPaths, outbound: bool) -> None:
+        with clear_disk_errors(paths.record):
+            paths.run.mkdir(mode=0o770, exist_ok=True)
+            paths.slot.mkdir(mode=0o755, exist_ok=True)
+            paths.etc.mkdir(mode=0o755, exist_ok=True)
+            if os.geteuid() == 0:
+                # Root's, and open to this ghost's group alone: the ghost may pass, and change nothing but its socket.
+                for folder, mode in ((paths.folder, 0o750), (paths.run, 0o770)):
+                    os.chown(folder, 0, record.uid)
+                    folder.chmod(mode)
+            with open_private(paths.token, 0o400) as stream:
+                stream.write(secrets.token_urlsafe(32))
+            if os.geteuid() == 0:
+                os.chown(paths.token, record.uid, record.uid)
+            for name, text in generated_etc(record.ghost, secrets.token_hex(16), outbound=outbound).items():
+                (paths.etc / name).write_text(text)
+            make_home(paths.home, record.uid)
+        if self.shared_slots:
+            bind_shared(paths.slot)
+
+    def _close_run_folder(self, record: GhostRecord, paths: GhostPaths) -> None:
+        """Take the ghost's right to put anything else in its run folder, then see that the socket is a real one.
+
+        Otherwise its user could put a link to another ghost's socket there, and the control plane would follow it.
+        """
+        if os.geteuid() == 0:
+            paths.run.chmod(0o750)
+        check_socket(paths.rfb, record.uid)
+
+    def is_alive(self, record: GhostRecord) -> bool:
+        """Whether the ghost's first process runs."""
+        return record.boot == boot_id() and is_alive(record.pid, record.start_ticks)
+
+    def processes(self, record: GhostRecord) -> list[int]:
+        """The host's pids of everything in the ghost."""
+        if not self.is_alive(record):
+            return []
+        return [process.pid for process in descendants(record.pid) if process.state not in "ZX"]
+
+    def remember_files(self, record: GhostRecord) -> None:
+        """Keep the list of files that a fresh ghost has mapped, for `CacheTemplate`; once a template."""
+        path = pagecache.list_path(self.records.state_dir, record.template)  # type: ignore[arg-type]
+        if not path.exists():
+            pagecache.save_list(path, pagecache.mapped_files(self.processes(record)))
+
+    def destroy(self, ghost: GhostId) -> None:
+        """End the ghost and remove all that is its own, whatever is left of it. Users' homes stay whole."""
+        record = self.records.read(ghost)
+        paths = self.records.paths(ghost)
+        if record is not None and record.boot == boot_id():
+            self._kill(record)
+        for pid in self.cgroups.pids(ghost):
+            if (process := read_process(pid)) is not None:
+                kill_and_wait(pid, process.start_ticks)
+        self.cgroups.remove(ghost)
+        if not paths.folder.exists() and not paths.run.exists():
+            return
+        unmount_all_under(paths.folder)
+        if record is not None:
+            self.homes.give_back(record)
+        elif paths.home.is_dir() and any(paths.home.iterdir()):
+            self.homes.rescue(paths, "unknown")
+        if mounted_under(paths.folder):
+            raise EngineError(f"Something is mounted under {paths.folder} again.", "Unmount it and destroy once more.")
+        remove_folder(paths.run)
+        remove_folder(paths.folder, last=paths.record.name)
+
+    def _kill(self, record: GhostRecord) -> None:
+        """SIGKILL to the first process ends the whole PID namespace (pid_namespaces(7))."""
+        parent = process.parent if (process := read_process(record.pid)) and self.is_alive(record) else 0
+        if self.cgroups.kind == "v1" and self.cgroups.frozen(record.ghost):
+            # A v1-frozen process dies only once thawed.
+            if (first := read_process(record.pid)) and first.start_ticks == record.start_ticks:
+                os.kill(record.pid, 9)
+            self.cgroups.thaw(record.ghost)
+        if not kill_and_wait(record.pid, record.start_ticks):
+            raise EngineError(
+                f"Ghost {record.ghost} does not die.", "A process in it may be stuck on a device or disk."
+            )
+        if parent > 1:
+            _wait_gone(parent)
+        kill_and_wait(record.network_pid, record.network_start_ticks)
+
+
+def _wait_gone(monitor: int, timeout_s: float = 2.0) -> None:
+    """Wait for bubblewrap's outer process, which ends once the inner one has, and collect it if it is ours."""
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s:
+        reap(monitor)
+        process = read_process(monitor)
+        if process is None or process.state in "ZX":
+            break
+        time.sleep(0.002)
+    reap(monitor)
+
+
+def remove_folder(folder: Path, last: str = "") -> None:
+    """Remove a folder that holds no mount; the entry `last` goes last, so that a crash on the way leaves it."""
+    if not folder.is_dir():
+        return
+    entries: Sequence[Path] = sorted(folder.iterdir(), key=lambda entry: entry.name == last)
+    for entry in entries:
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink(missing_ok=True)
+    folder.rmdir()

@@ -1,0 +1,299 @@
+"""The local engine: carries out commands on this host. See docs/explanation/local-engine.md for the design."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from ghostdesk.engines.local import abilities, memory, network, pagecache
+from ghostdesk.engines.local.builder import Builder
+from ghostdesk.engines.local.cgroup_limits import block_device_of
+from ghostdesk.engines.local.cgroups import Cgroups, detect
+from ghostdesk.engines.local.homes import Homes, idmap_works
+from ghostdesk.engines.local.mounts import unmount_all_under
+from ghostdesk.engines.local.namespaces import open_mapped_namespace
+from ghostdesk.engines.local.processes import continue_all, descendants, stop_all
+from ghostdesk.engines.local.records import GhostRecord, Records, clear_disk_errors, write_atomically
+from ghostdesk.engines.local.runtime import install_runtime
+from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
+from ghostdesk.ghosts.commands import (
+    AttachHome,
+    Build,
+    CacheTemplate,
+    CallBackMemory,
+    Destroy,
+    EngineCommand,
+    Freeze,
+    Outcome,
+    ReclaimMemory,
+    SetLimits,
+    Thaw,
+)
+from ghostdesk.kernel.errors import ConfigError, EngineError, GhostdeskError, NotFound
+from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
+from ghostdesk.kernel.resources import Resources
+
+Facts = dict[str, float | str]
+_T = TypeVar("_T")
+BUILDS_AT_ONCE = 2
+NETWORKS = ("outbound", "isolated")
+
+
+class LocalEngine:
+    """Ghosts as processes of this host, in namespaces of their own.
+
+    Args:
+        state_dir: records, homes and the runtime; other uids must be able to pass (mode 0711).
+        run_dir: sockets; the same, and short.
+        cgroup_mode: "auto", "v2", "hybrid", "v1" or "none".
+        build_timeout_s: how long a new desktop's screen may take to answer.
+        network: "outbound" or "isolated"; a template can ask for less, not for more.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        run_dir: Path,
+        *,
+        cgroup_mode: str = "auto",
+        build_timeout_s: float = 20.0,
+        network: str = "outbound",
+    ) -> None:
+        if network not in NETWORKS:
+            raise ConfigError(f"network = {network!r} is unknown.", f"Use one of: {', '.join(NETWORKS)}.")
+        self._records = Records(state_dir.absolute(), run_dir.absolute())
+        self._cgroup_mode = cgroup_mode
+        self._build_timeout_s = build_timeout_s
+        self._wanted_network = network
+        self._idmap_problem = ""
+        self._started: Builder | None = None
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="local-engine")
+        self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
+        self._locks: dict[GhostId, asyncio.Lock] = {}
+
+    async def start(self) -> None:
+        """Prepare the host; raises `MissingRequirement` when desktops cannot run, `EngineError` for bad folders."""
+        await self._in_thread(self._start)
+
+    def _start(self) -> None:
+        abilities.check_requirements()
+        records = self._records
+        records.check_socket_paths()
+        self._make_folders()
+        trees = detect(Path("/proc/self/mountinfo").read_text(), self._cgroup_mode)
+        name = hashlib.sha256(os.fsencode(os.path.realpath(records.state_dir))).hexdigest()[:8]
+        cgroups = Cgroups(trees, f"ghostdesk-{name}", block_device_of(records.state_dir))
+        cgroups.prepare()
+        self._idmap_problem = idmap_works(records.state_dir, open_mapped_namespace)
+        homes = Homes(records, idmap=not self._idmap_problem)
+        self._started = Builder(
+            records=records,
+            cgroups=cgroups,
+            homes=homes,
+            runtime=install_runtime(records.state_dir / "runtime"),
+            build_timeout_s=self._build_timeout_s,
+            network="isolated" if network.unusable() else self._wanted_network,
+            shared_slots=not self._idmap_problem,
+            uid_lock=threading.Lock(),
+        )
+        for ghost in list(records.ghosts()):
+            record = records.read(ghost)
+            if record is not None and not self._started.is_alive(record):
+                homes.give_back(record)
+
+    def _make_folders(self) -> None:
+        records = self._records
+        for folder, mode in (
+            (records.state_dir, 0o711),
+            (records.ghosts_dir, 0o711),
+            (records.homes_dir, 0o700),
+            (records.state_dir / "runtime", 0o755),
+            (records.run_dir, 0o711),
+        ):
+            with clear_disk_errors(folder):
+                try:
+                    folder.mkdir(mode=mode, parents=True, exist_ok=True)
+                    folder.chmod(folder.stat().st_mode | mode)
+                except PermissionError as error:
+                    raise EngineError(f"{folder} cannot be used: {error.strerror}.", "Give another folder.") from error
+
+    @property
+    def _builder(self) -> Builder:
+        if self._started is None:
+            raise EngineError("The local engine has not been started.")
+        return self._started
+
+    async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def observe(self) -> Sequence[ObservedGhost]:
+        """Every ghost that has a folder, alive or not; half-built and half-destroyed ones show as dead."""
+        return await self._in_thread(self._observe)
+
+    def _observe(self) -> list[ObservedGhost]:
+        found = []
+        for ghost in self._records.ghosts():
+            record = self._records.read(ghost)
+            if record is None:
+                found.append(ObservedGhost(ghost, alive=False, frozen=False, owner=None, template=""))
+                continue
+            alive = self._builder.is_alive(record)
+            used_bytes, cpu_s = self._use(record) if alive else (0, 0.0)
+            frozen = alive and self._is_frozen(record)
+            found.append(ObservedGhost(ghost, alive, frozen, record.owner, record.template, used_bytes, cpu_s))
+        return found
+
+    def _use(self, record: GhostRecord) -> tuple[int, float]:
+        used_bytes, cpu_s = self._builder.cgroups.use(record.ghost)
+        if not used_bytes:
+            processes = descendants(record.pid)
+            used_bytes = sum(process.private_bytes for process in processes)
+            cpu_s = cpu_s or sum(process.cpu_s for process in processes)
+        return used_bytes, cpu_s
+
+    async def apply(self, command: EngineCommand) -> Outcome:
+        """Carry out one command; commands for one ghost one after another, and two builds at a time."""
+        started_s = time.perf_counter()
+        lock = self._locks.setdefault(command.ghost, asyncio.Lock())
+        try:
+            async with lock:
+                if isinstance(command, Build):
+                    async with self._builds:
+                        facts = await self._in_thread(lambda: self._carry_out(command))
+                else:
+                    facts = await self._in_thread(lambda: self._carry_out(command))
+            return Outcome(command, None, time.perf_counter() - started_s, facts)
+        except GhostdeskError as error:
+            return Outcome(command, error, time.perf_counter() - started_s)
+        except (OSError, ValueError) as error:
+            failed = EngineError(f"{type(command).__name__} of ghost {command.ghost} failed: {error}.")
+            return Outcome(command, failed, time.perf_counter() - started_s)
+        finally:
+            if isinstance(command, Destroy) and not lock.locked():
+                self._locks.pop(command.ghost, None)
+
+    def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
+        ghost_id(command.ghost)
+        match command:
+            case CacheTemplate():
+                return self._cache(command)
+            case Build():
+                return self._builder.build(command.ghost, command.template, command.limits)
+            case AttachHome():
+                return self._attach(command)
+            case SetLimits():
+                missing = self._builder.cgroups.set_limits(self._living(command.ghost).ghost, command.limits)
+                return {"not_limited": ", ".join(missing)} if missing else {}
+            case Freeze():
+                return self._freeze(self._living(command.ghost))
+            case Thaw():
+                return self._thaw(self._living(command.ghost))
+            case ReclaimMemory():
+                return self._reclaim(self._living(command.ghost))
+            case CallBackMemory():
+                pids = self._builder.processes(self._living(command.ghost))
+                called = (
+                    sum(memory.advise(pid, memory.MADV_WILLNEED) for pid in pids) if memory.swap_total_bytes() else 0
+                )
+                return {"called_back_bytes": float(called)}
+            case Destroy():
+                self._builder.destroy(command.ghost)
+                return {}
+
+    def _living(self, ghost: GhostId) -> GhostRecord:
+        record = self._records.read(ghost)
+        if record is None:
+            raise NotFound(f"There is no ghost {ghost} on this host.", "It was destroyed, or never built.")
+        if not self._builder.is_alive(record):
+            raise NotFound(f"Ghost {ghost} is dead.", "Destroy it and build another.")
+        return record
+
+    def _cache(self, command: CacheTemplate) -> Facts:
+        files = pagecache.load_list(pagecache.list_path(self._records.state_dir, command.template.template))
+        count, total = pagecache.prefetch(files)
+        return {"files": float(count), "bytes": float(total)}
+
+    def _attach(self, command: AttachHome) -> Facts:
+        user_id(command.user)
+        record = self._living(command.ghost)
+        others = [other for name in self._records.ghosts() if (other := self._records.read(name)) is not None]
+        self._builder.remember_files(record)
+        return {"attached": self._builder.homes.attach(record, command.user, others).attached}
+
+    def _is_frozen(self, record: GhostRecord) -> bool:
+        if self._builder.cgroups.kind != "none":
+            return self._builder.cgroups.frozen(record.ghost)
+        return self._records.paths(record.ghost).frozen.exists()
+
+    def _freeze(self, record: GhostRecord) -> Facts:
+        if self._builder.cgroups.kind != "none":
+            self._builder.cgroups.freeze(record.ghost)
+            return {"by": self._builder.cgroups.kind}
+        path = self._records.paths(record.ghost).frozen
+        if not path.exists():
+            write_atomically(path, json.dumps(stop_all(record.pid)))
+        return {"by": "SIGSTOP"}
+
+    def _thaw(self, record: GhostRecord) -> Facts:
+        if self._builder.cgroups.kind != "none":
+            self._builder.cgroups.thaw(record.ghost)
+            return {}
+        path = self._records.paths(record.ghost).frozen
+        if path.exists():
+            continue_all((int(pid), int(start)) for pid, start in json.loads(path.read_text()))
+            path.unlink()
+        return {}
+
+    def _reclaim(self, record: GhostRecord) -> Facts:
+        if memory.swap_total_bytes() == 0:
+            return {"reclaimed_bytes": 0.0, "why": "no swap"}
+        pids = self._builder.processes(record)
+        before = memory.swapped_bytes(pids)
+        by_file = self._builder.cgroups.reclaim_file(record.ghost)
+        if by_file is not None:
+            memory.reclaim_by_file(*by_file)
+        else:
+            for pid in pids:
+                memory.advise(pid, memory.MADV_PAGEOUT)
+        return {"reclaimed_bytes": float(max(0, memory.swapped_bytes(pids) - before))}
+
+    def endpoint(self, ghost: GhostId) -> Endpoint:
+        """Where the desktop answers; raises `NotFound`."""
+        paths, record = self._records.paths(ghost), self._records.read(ghost)
+        try:
+            token = paths.token.read_text()
+        except OSError:
+            token = ""
+        if record is None or not token:
+            raise NotFound(f"There is no ghost {ghost} on this host.", "It was destroyed, or never built.")
+        return Endpoint(str(paths.rfb), str(paths.agent), token, record.uid)
+
+    def abilities(self) -> Sequence[Ability]:
+        """What works on this host and what does not."""
+        return abilities.describe(self._builder.cgroups.trees, self._idmap_problem, self._wanted_network)
+
+    def capacity(self) -> Resources:
+        """What the host has in all."""
+        return abilities.capacity()
+
+    async def stop(self, *, keep_ghosts: bool) -> None:
+        """Leave the host; with `keep_ghosts` false every ghost, mount, cgroup and socket of ours goes. Homes stay."""
+        if self._started is not None and not keep_ghosts:
+            names = [*self._records.ghosts(), *map(GhostId, await self._in_thread(self._builder.cgroups.ghosts))]
+            outcomes = [await self.apply(Destroy(ghost)) for ghost in dict.fromkeys(names)]
+            await self._in_thread(self._leave)
+            if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
+                raise failed[0]
+        self._threads.shutdown(wait=True)
+
+    def _leave(self) -> None:
+        self._builder.cgroups.remove_parent()
+        unmount_all_under(self._records.ghosts_dir)

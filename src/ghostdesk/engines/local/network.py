@@ -1,0 +1,83 @@
+"""The way out of a ghost: a user-mode network stack (slirp4netns) attached from outside, with no way back in."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from ghostdesk.engines.local.launch import drop_rights, log_tail, spawn
+from ghostdesk.engines.local.processes import kill_and_wait, read_process
+from ghostdesk.kernel.errors import BuildFailed
+
+TUN = Path("/dev/net/tun")
+_READY_FD = 11
+
+
+def unusable() -> str:
+    """Why ghosts cannot reach the internet here; "" when they can."""
+    if shutil.which("slirp4netns") is None:
+        return "slirp4netns is not installed"
+    if not TUN.exists():
+        return f"{TUN} is missing"
+    return "" if os.access(TUN, os.R_OK | os.W_OK) else f"{TUN} may not be opened"
+
+
+def _runs_as(uid: int) -> int:
+    """The ghost's own uid, unless this host lets only root open the tunnel device.
+
+    Then slirp4netns runs as root, but gives up its capabilities and the host's files when it enters its own sandbox.
+    """
+    return uid if TUN.stat().st_mode & 0o006 == 0o006 else os.geteuid()
+
+
+def start_network(
+    pid: int, uid: int, log: Path, cgroup_files: Sequence[Path], timeout_s: float = 5.0
+) -> tuple[int, int]:
+    """Give a ghost's network namespace a way out, and return slirp4netns' pid and start time.
+
+    It runs outside the ghost, under the ghost's uid where it can, and refuses to forward to the host's loopback. Connections go
+    out only: nothing, other ghosts included, can connect in.
+
+    Args:
+        pid: a process of the ghost.
+        uid: the ghost's uid.
+        log: where it complains.
+        cgroup_files: groups to join.
+        timeout_s: how long the interface may take.
+
+    Raises:
+        BuildFailed: it did not come up.
+    """
+    command = ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", f"--ready-fd={_READY_FD}"]
+    # Its own sandbox needs a writable /run to pivot into, and seccomp a libseccomp that knows the kernel's calls.
+    command += ["--enable-sandbox", "--enable-seccomp"]
+    runs_as = _runs_as(uid)
+    if runs_as != 0:
+        command.append(f"--userns-path=/proc/{pid}/ns/user")
+    command += ["--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
+    read_end, write_end = os.pipe()
+    try:
+        try:
+            slirp = spawn(
+                [*drop_rights(runs_as), *command],
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+                log=log,
+                cgroup_files=cgroup_files,
+                inherit={write_end: _READY_FD},
+            )
+        finally:
+            os.close(write_end)
+        poller = select.poll()
+        poller.register(read_end, select.POLLIN)
+        ready = bool(poller.poll(timeout_s * 1000)) and os.read(read_end, 1) == b"1"
+    finally:
+        os.close(read_end)
+    process = read_process(slirp)
+    if ready and process is not None and process.state not in "ZX":
+        return slirp, process.start_ticks
+    if process is not None:
+        kill_and_wait(slirp, process.start_ticks)
+    raise BuildFailed(f"The desktop's network did not come up: {log_tail(log)}", 'Set engine.network = "isolated".')
