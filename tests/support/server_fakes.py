@@ -1,0 +1,239 @@
+"""Fakes for the server's two seams (store and control plane) and helpers to serve an application for real."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import FastAPI
+
+from ghostdesk.control.service import AbilityView, ActionView, AppView, DesktopHandle, GhostView, Notice, StatusView
+from ghostdesk.kernel.errors import GhostdeskError, NotAllowed, NotFound
+from ghostdesk.kernel.ids import AppId, GhostId, UserId
+from ghostdesk.server.serve import bind, serve
+from ghostdesk.store.protocol import LaunchRecord, StoredUser
+
+T = TypeVar("T")
+
+
+class MemoryAccounts:
+    """The part of the store that the server uses, in memory."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[UserId, StoredUser] = {}
+        self.links: dict[bytes, tuple[UserId, float]] = {}
+        self.sessions: dict[bytes, tuple[UserId, float]] = {}
+        self.broken: GhostdeskError | None = None
+
+    def put_user(self, user: StoredUser) -> None:
+        self.accounts[user.user] = user
+
+    def user(self, user: UserId) -> StoredUser | None:
+        return self.accounts.get(user)
+
+    def put_sign_in_link(self, token_digest: bytes, user: UserId, expires_s: float) -> None:
+        self.links[token_digest] = (user, expires_s)
+
+    def take_sign_in_link(self, token_digest: bytes, now_s: float) -> UserId | None:
+        user, expires_s = self.links.pop(token_digest, (None, 0.0))
+        return user if expires_s > now_s else None
+
+    def put_web_session(self, token_digest: bytes, user: UserId, expires_s: float) -> None:
+        self.sessions[token_digest] = (user, expires_s)
+
+    def web_session(self, token_digest: bytes, now_s: float) -> UserId | None:
+        if self.broken is not None:
+            raise self.broken
+        user, expires_s = self.sessions.get(token_digest, (None, 0.0))
+        if user is None or expires_s <= now_s or self.accounts[user].disabled:
+            return None
+        return user
+
+    def delete_web_sessions(self, user: UserId, token_digest: bytes | None = None) -> int:
+        gone = [d for d, (u, _) in self.sessions.items() if u == user and token_digest in (None, d)]
+        for digest in gone:
+            del self.sessions[digest]
+        return len(gone)
+
+
+class FakeDesktops:
+    """A control plane whose desktops are whatever listens on the sockets that `make` returns.
+
+    `make(ghost)` gives the path of an RFB socket; `destroy(ghost)` ends it; `start(ghost, app)` starts an application.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[GhostId], str],
+        destroy: Callable[[GhostId], None] = lambda _: None,
+        start: Callable[[GhostId, AppId], None] = lambda _g, _a: None,
+    ) -> None:
+        self._make, self._destroy, self._start = make, destroy, start
+        self.sockets: dict[GhostId, str] = {}
+        self.owned: dict[UserId, DesktopHandle] = {}
+        self.viewers: list[tuple[str, GhostId]] = []
+        self.subscribers: dict[UserId, list[asyncio.Queue[Notice]]] = {}
+        self.apps: list[AppView] = []
+        self.launched: list[tuple[UserId, AppId]] = []
+        self.records: list[LaunchRecord] = []
+        self.prepares = True
+        self.fail_open: GhostdeskError | None = None
+        self._made = 0
+
+    def _own(self, user: UserId, *, active: bool) -> DesktopHandle:
+        held = self.owned.get(user)
+        if held is None:
+            ghost = GhostId(f"g{self._made}")
+            self._made += 1
+            self.sockets[ghost] = self._make(ghost)
+            held = DesktopHandle(ghost, 1, False, "warm", 0.004, "You often start at this time.")
+        if active and not held.active:
+            held = DesktopHandle(held.ghost, held.generation + 1, True, held.path, 0.004, held.reason)
+        self.owned[user] = held
+        return held
+
+    async def prepare_desktop(self, user: UserId) -> DesktopHandle | None:
+        return self._own(user, active=False) if self.prepares or user in self.owned else None
+
+    async def open_desktop(self, user: UserId) -> DesktopHandle:
+        if self.fail_open is not None:
+            raise self.fail_open
+        return self._own(user, active=True)
+
+    async def launch(self, user: UserId, app: AppId) -> LaunchRecord:
+        held = self.owned.get(user)
+        if held is None or not held.active:
+            raise NotFound("You have no open desktop.", "Open one first.")
+        if app not in {view.app for view in self.apps}:
+            raise NotFound(f"There is no application {app!r}.", "Choose another.")
+        self._start(held.ghost, app)
+        self.launched.append((user, app))
+        record = LaunchRecord(1.7e9, user, app, "shown", 0.009, "It was started beforehand.")
+        self.records.insert(0, record)
+        return record
+
+    async def catalogue(self, user: UserId) -> Sequence[AppView]:
+        return self.apps
+
+    async def end_session(self, user: UserId) -> None:
+        self.end(user, "You ended it.")
+
+    def end(self, user: UserId, why: str) -> None:
+        held = self.owned.pop(user, None)
+        if held is not None:
+            del self.sockets[held.ghost]
+            self.tell(user, Notice("lost", why, held))
+            self._destroy(held.ghost)
+
+    def tell(self, user: UserId, notice: Notice) -> None:
+        for queue in self.subscribers.get(user, []):
+            queue.put_nowait(notice)
+
+    def rfb_path(self, user: UserId, ghost: GhostId, generation: int) -> str:
+        if ghost not in self.sockets:
+            raise NotFound("This desktop has ended.", "Open a new one.")
+        held = self.owned.get(user)
+        if held is None or held.ghost != ghost or held.generation != generation:
+            raise NotAllowed("This desktop is not yours.")
+        return self.sockets[ghost]
+
+    async def viewer_connecting(self, ghost: GhostId) -> None:
+        self.viewers.append(("connecting", ghost))
+
+    async def viewer_left(self, ghost: GhostId) -> None:
+        self.viewers.append(("left", ghost))
+
+    async def notices(self, user: UserId) -> AsyncIterator[Notice]:
+        queue: asyncio.Queue[Notice] = asyncio.Queue()
+        self.subscribers.setdefault(user, []).append(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self.subscribers[user].remove(queue)
+
+    def status(self) -> StatusView:
+        ghosts = tuple(
+            GhostView(h.ghost, "active" if h.active else "warm", user, (), None, 1.7e9, 96 << 20, 1.25, h.reason)
+            for user, h in self.owned.items()
+        )
+        spare = GhostView(GhostId("spare0"), "ready", None, (), None, 1.7e9, 61 << 20, 0.5, "The pool holds two.")
+        return StatusView(
+            now_s=1.7e9 + 90,
+            ghosts=(*ghosts, spare),
+            plan=(ActionView("build", "spare1", "Arrivals within 20 s: 2 at 99 %."),),
+            infeasible=(ActionView("warm", "ben", "No room: it needs 900 MB more memory."),),
+            launches=tuple(self.records),
+            abilities=(
+                AbilityView("freeze", True, "cgroup v2", ""),
+                AbilityView("compressed swap", False, "there is no zram device", "modprobe zram"),
+            ),
+            pool_target=2,
+            pool_reason="Two spare desktops cover the arrivals of the next 20 s.",
+        )
+
+
+class BackgroundLoop:
+    """An event loop in a thread, so that tests that block (a browser's driver) can talk to a server."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="test server", daemon=True)
+        self._thread.start()
+
+    def start(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 60.0) -> T:
+        return self.start(work).result(timeout_s)
+
+    def call(self, function: Callable[..., T], *args: Any) -> T:
+        async def work() -> T:
+            return function(*args)
+
+        return self.run(work())
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(10)
+        self.loop.close()
+
+
+def free_port() -> int:
+    """A port that nobody has now."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.asynccontextmanager
+async def served(app: FastAPI, port: int, **options: Any) -> AsyncIterator[str]:
+    """Serve `app` on loopback while the block runs; gives its base address."""
+    stop, started = asyncio.Event(), asyncio.Event()
+    listener = bind("127.0.0.1", port, tls=False)
+    task = asyncio.create_task(
+        serve(app, "127.0.0.1", port, listener=listener, stop=stop, on_started=started.set, **options)
+    )
+    try:
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if task.done():
+            await task
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        stop.set()
+        await task
+
+
+def built_page() -> Path | None:
+    """The built page, if `npm run build` has been run."""
+    static = Path(__file__).parents[2] / "src/ghostdesk/server/static"
+    return static if (static / "index.html").is_file() else None

@@ -1,0 +1,149 @@
+// The server's HTTP API, typed. docs/reference/http-api.md describes it.
+
+export interface Me {
+  user: string;
+  display_name: string;
+  role: string;
+}
+
+export interface Handle {
+  ghost: string;
+  generation: number;
+  active: boolean;
+  path: string;
+  duration_s: number;
+  reason: string;
+}
+
+export interface App {
+  app: string;
+  name: string;
+  categories: string[];
+  icon: string;
+  state: string;
+  probability: number;
+}
+
+export interface Launch {
+  time_s: number;
+  user: string;
+  what: string;
+  path: string;
+  duration_s: number;
+  reason: string;
+}
+
+export interface Ghost {
+  ghost: string;
+  state: string;
+  owner: string | null;
+  apps: string[];
+  pending: string | null;
+  since_s: number;
+  memory_bytes: number;
+  cpu_s: number;
+  reason: string;
+}
+
+export interface Action {
+  action: string;
+  subject: string;
+  reason: string;
+  done: string | null;
+}
+
+export interface Ability {
+  name: string;
+  available: boolean;
+  detail: string;
+  mend: string;
+}
+
+export interface Status {
+  now_s: number;
+  ghosts: Ghost[];
+  plan: Action[];
+  infeasible: Action[];
+  launches: Launch[];
+  abilities: Ability[];
+  pool_target: number;
+  pool_reason: string;
+  problem: string;
+}
+
+export interface Notice {
+  kind: string;
+  text: string;
+  handle: Handle | null;
+}
+
+/** What the server said went wrong, or that it cannot be reached (`status` 0). */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly cause_: string,
+    readonly mend: string,
+    readonly requestId: string,
+  ) {
+    super([cause_, mend].filter(Boolean).join(" "));
+  }
+
+  /** One text for people, with the number to quote where the server's operator must look. */
+  get text(): string {
+    const number = this.status >= 500 && this.requestId ? ` (request ${this.requestId})` : "";
+    return this.message + number;
+  }
+}
+
+/** Any failure as an `ApiError`. */
+export function asApiError(problem: unknown): ApiError {
+  if (problem instanceof ApiError) return problem;
+  return new ApiError(0, "unreachable", "The server cannot be reached.", "Check your connection.", "");
+}
+
+async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const init: RequestInit = { method, credentials: "same-origin", cache: "no-store", redirect: "error" };
+  if (body !== undefined) {
+    init.headers = { "Content-Type": "application/json" };
+    init.body = JSON.stringify(body);
+  }
+  let response: Response;
+  try {
+    response = await fetch(path, init);
+  } catch (problem) {
+    throw asApiError(problem);
+  }
+  if (response.status === 204) return undefined as T;
+  let answer: unknown;
+  try {
+    answer = await response.json();
+  } catch {
+    throw new ApiError(response.status, "odd", "The server gave an odd answer.", "Load the page again.", "");
+  }
+  if (!response.ok) {
+    const error = (answer as { error?: Record<string, string> }).error ?? {};
+    throw new ApiError(
+      response.status,
+      error["code"] ?? "odd",
+      error["cause"] ?? "The server refused.",
+      error["mend"] ?? "",
+      error["request_id"] ?? "",
+    );
+  }
+  return answer as T;
+}
+
+export const api = {
+  me: () => call<Me>("GET", "/api/me"),
+  signIn: (token: string) => call<Me>("POST", "/api/session", { token }),
+  signOut: () => call<void>("DELETE", "/api/session"),
+  prepare: () => call<Handle | null>("POST", "/api/desktop/prepare"),
+  open: () => call<Handle>("POST", "/api/desktop/open"),
+  end: () => call<void>("DELETE", "/api/desktop"),
+  ticket: (handle: Handle) =>
+    call<{ ticket: string }>("POST", "/api/desktop/ticket", { ghost: handle.ghost, generation: handle.generation }),
+  apps: () => call<App[]>("GET", "/api/apps"),
+  launch: (app: string) => call<Launch>("POST", `/api/apps/${encodeURIComponent(app)}/launch`),
+  status: () => call<Status>("GET", "/api/status"),
+};
