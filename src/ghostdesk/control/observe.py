@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from ghostdesk.allocator.plan import Context, PoolPolicy
 from ghostdesk.control.supply import Supply
-from ghostdesk.engines.protocol import Engine, ObservedGhost
+from ghostdesk.engines.protocol import PARKING, Engine, ObservedGhost
 from ghostdesk.ghosts.ghost import LIVE
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.ids import GhostId
@@ -62,7 +62,7 @@ class HostObserver:
             ),
             used=Resources(memory_bytes=used_bytes),
             build_time_s=supply.build_time_s,
-            can_park=any(a.name == "swap" and a.available for a in self._engine.abilities()),
+            can_park=any(a.name == PARKING and a.available for a in self._engine.abilities()),
             build_blocked=supply.backoff.blocked(now_s),
             watched=self._watched(),
         )

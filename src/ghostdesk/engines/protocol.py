@@ -12,6 +12,12 @@ from ghostdesk.kernel.resources import Resources
 from ghostdesk.telemetry.events import UsageEvent
 
 
+PARKING = "parked in swap"
+"""The ability under which an engine says whether parking a ghost frees its memory here."""
+DESKTOPS = "desktops"
+"""The ability under which an engine says that desktops cannot run here at all; absent or true otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObservedGhost:
     """A desktop as the engine finds it, whoever started it and before whatever crash.

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
+from ghostdesk.engines.protocol import PARKING, Ability, Endpoint, ObservedGhost
 from ghostdesk.engines.simulated_agents import SimulatedAgents
 from ghostdesk.engines.simulated_host import (
     SIMULATED,
@@ -92,7 +92,8 @@ class SimulatedEngine:
         gone = [
             Ability(name, False, f"{name} is missing (simulated)", mend) for name, mend in self._host.missing.items()
         ]
-        return [simulated, *gone]
+        parking = [] if PARKING in self._host.missing else [Ability(PARKING, True, "simulated swap")]
+        return [simulated, *parking, *gone]
 
     def capacity(self) -> Resources:
         """What the simulated host was given."""
