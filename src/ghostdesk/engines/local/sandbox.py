@@ -145,7 +145,7 @@ def bwrap_arguments(plan: SandboxPlan, command: Sequence[str]) -> list[str]:
     arguments += ["--bind", str(plan.paths.slot), "/home"]
     if plan.cgroup is not None:
         arguments += ["--bind", str(plan.cgroup), "/run/cgroup"]
-    arguments += ["--chdir", "/home/user"]
+    arguments += ["--remount-ro", "/", "--chdir", "/home/user"]
     return [*arguments, "--", *command]
 
 

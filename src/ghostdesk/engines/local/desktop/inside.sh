@@ -4,12 +4,14 @@ data=/opt/ghostdesk/desktop
 dir=$GHOSTDESK_DESKTOP
 umask 022
 
-again() {  # again SECONDS COMMAND...: run it, and run it again after a pause whenever it ends
-  local pause=$1
-  shift
+again() {  # again COMMAND...: run it, and again s after it ends; more and more slowly while it ends at once
+  local pause=0.2 began
   while true; do
+    began=$SECONDS
     "$@"
+    if ((SECONDS - began > 5)); then pause=0.2; fi
     sleep "$pause"
+    case $pause in 0.2) pause=0.5 ;; 0.5) pause=1 ;; 1) pause=2 ;; *) pause=5 ;; esac
   done
 }
 
@@ -21,13 +23,13 @@ mkdir -p "$HOME/.config/gtk-3.0"
 
 xsetroot -solid '#22313f' -cursor_name left_ptr
 xset s off -dpms 2> /dev/null
-again 0.2 openbox --config-file "$dir/rc.xml" &
-again 0.2 /usr/bin/python3 -m ghostdesk.agent &
+again openbox --config-file "$dir/rc.xml" &
+again /usr/bin/python3 -m ghostdesk.agent &
 (
   # The menu of this host's applications; the desktop works with the plain one until it is written.
   if /usr/bin/python3 -m ghostdesk.agent.menu "$dir"; then openbox --reconfigure; fi
   [ -s "$dir/launchers.tint2rc" ] && cat "$dir/launchers.tint2rc" >> "$dir/tint2rc"
-  again 0.2 tint2 -c "$dir/tint2rc"
+  again tint2 -c "$dir/tint2rc"
 ) &
 /usr/bin/python3 "$data/wallpaper.py" &
 wait
