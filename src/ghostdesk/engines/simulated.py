@@ -93,7 +93,7 @@ class SimulatedEngine:
             Ability(name, False, f"{name} is missing (simulated)", mend) for name, mend in self._host.missing.items()
         ]
         parking = [] if PARKING in self._host.missing else [Ability(PARKING, True, "simulated swap")]
-        return [simulated, *parking, *gone]
+        return [simulated, *gone, *parking]
 
     def capacity(self) -> Resources:
         """What the simulated host was given."""
