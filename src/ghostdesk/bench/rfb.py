@@ -51,6 +51,8 @@ class RfbClient:
         self._news = asyncio.Event()
         self._last_change_s = clock()
         self.updates_seen = 0
+        self.large_updates = 0
+        """Those of more than `SMALL_PX` pixels."""
         self._task = asyncio.create_task(self._pump())
 
     @classmethod
@@ -192,5 +194,6 @@ class RfbClient:
         if self._recording is not None and patches:
             self._recording.add(time_s, patches)
         if sum(patch.pixels.size for patch in patches) > SMALL_PX:
+            self.large_updates += 1
             self._last_change_s = time_s
         self._news.set()
