@@ -23,6 +23,7 @@ PACKAGES = {
     "tint2": "tint2",
     "xdotool": "xdotool",
     "xsetroot": "x11-xserver-utils",
+    "xprop": "x11-utils",
     "dbus-run-session": "dbus",
     "setpriv": "util-linux",
     "python3": "python3-xlib",

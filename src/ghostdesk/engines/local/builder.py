@@ -122,6 +122,7 @@ class Builder:
             cgroup=self.cgroups.freezing(ghost),
             cgroup_kind=self.cgroups.kind,
             usr_merged=usr_links(),
+            firefox_policies=not Path("/etc/firefox").exists(),
         )
         command = [*drop_rights(record.uid), *bwrap_arguments(plan, SESSION)]
         _, pid, start_ticks = start_sandbox(

@@ -25,6 +25,9 @@ from ghostdesk.kernel.ids import UserId
 
 FOLDERS = ("Desktop", "Documents", "Downloads", "Music", "Pictures", "Videos", ".config", ".cache", ".local/share")
 SKELETON = Path("/etc/skel")
+DESKTOP_FILES = Path(__file__).parent / "desktop"
+QUIET_FIRST_RUN = {"registrymodifications.xcu": ".config/libreoffice/4/user"}
+"""Settings that spare a new user the tips and notices which would cover a window that was opened ahead."""
 
 
 def make_home(path: Path, uid: int, skeleton: Path = SKELETON) -> None:
@@ -38,6 +41,9 @@ def make_home(path: Path, uid: int, skeleton: Path = SKELETON) -> None:
             beside.mkdir()
         for name in FOLDERS:
             (beside / name).mkdir(parents=True, exist_ok=True)
+        for name, place in QUIET_FIRST_RUN.items():
+            (beside / place).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(DESKTOP_FILES / name, beside / place / name)
         change_owner(beside, uid)
         beside.chmod(0o700)
         beside.rename(path)

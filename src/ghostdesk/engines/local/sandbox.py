@@ -59,6 +59,7 @@ class SandboxPlan:
         cgroup: its delegated cgroup, bound at /run/cgroup; None without one.
         cgroup_kind: "v2", "v1" or "none".
         usr_merged: names at the root that are links into /usr on this host, with their targets.
+        firefox_policies: whether to give ours to Firefox (no first-run pages), as the host has none.
         tmp_bytes: how much /tmp may hold.
     """
 
@@ -70,6 +71,7 @@ class SandboxPlan:
     cgroup: Path | None
     cgroup_kind: str
     usr_merged: Mapping[str, str] = field(default_factory=dict)
+    firefox_policies: bool = False
     tmp_bytes: int = 2 * 1024**3
 
 
@@ -139,6 +141,9 @@ def bwrap_arguments(plan: SandboxPlan, command: Sequence[str]) -> list[str]:
         arguments += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
     for name in ETC_GENERATED:
         arguments += ["--ro-bind", str(plan.paths.etc / name), f"/etc/{name}"]
+    if plan.firefox_policies:
+        source = str(plan.runtime / "desktop" / "firefox-policies.json")
+        arguments += ["--ro-bind", source, "/etc/firefox/policies/policies.json"]
     arguments += ["--symlink", "/proc/self/mounts", "/etc/mtab"]
     arguments += ["--ro-bind", str(plan.runtime), "/opt/ghostdesk"]
     arguments += ["--bind", str(plan.paths.run), "/run/ghost"]

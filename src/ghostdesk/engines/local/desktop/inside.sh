@@ -25,10 +25,18 @@ xsetroot -solid '#22313f' -cursor_name left_ptr
 xset s off -dpms 2> /dev/null
 again openbox --config-file "$dir/rc.xml" &
 again /usr/bin/python3 -m ghostdesk.agent &
+favourites='firefox-esr firefox chromium google-chrome thunderbird libreoffice-writer libreoffice-calc gimp
+  org.gnome.Evince evince org.xfce.mousepad mousepad lxterminal xfce4-terminal debian-xterm'
 (
   # The menu of this host's applications; the desktop works with the plain one until it is written.
   if /usr/bin/python3 -m ghostdesk.agent.menu "$dir"; then openbox --reconfigure; fi
-  [ -s "$dir/launchers.tint2rc" ] && cat "$dir/launchers.tint2rc" >> "$dir/tint2rc"
+  shown=0
+  for app in $favourites; do
+    if [ -e "$dir/launchers/$app.desktop" ] && ((shown < 6)); then
+      echo "launcher_item_app = $dir/launchers/$app.desktop" >> "$dir/tint2rc"
+      shown=$((shown + 1))
+    fi
+  done
   again tint2 -c "$dir/tint2rc"
 ) &
 /usr/bin/python3 "$data/wallpaper.py" &
