@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 from hypothesis import given
 
-from ghostdesk.allocator.pricing import shadow_price, worth_it
+from ghostdesk.allocator.pricing import choose, shadow_price, worth_it
 
 WISHES = st.lists(st.tuples(st.floats(0.001, 100), st.floats(0.1, 50)), max_size=40)
 
@@ -27,3 +27,19 @@ def test_with_room_for_all_everything_of_worth_is_chosen_at_no_price(wishes: lis
 def test_the_dearest_wish_goes_first() -> None:
     values, costs = np.array([1.0, 9.0, 5.0]), np.array([1.0, 1.0, 1.0])
     assert worth_it(values, costs, shadow_price(values, costs, 2.0)).tolist() == [False, True, True]
+
+
+def test_equals_share_what_room_there_is() -> None:
+    values, costs = np.full(10, 3.0), np.full(10, 2.0)
+    chosen, price = choose(values, costs, 9.0)
+    assert chosen.sum() == 4
+    assert price > 0
+
+
+@given(WISHES, st.floats(0, 500))
+def test_choices_fit_and_nothing_better_was_left_out_that_still_fits(
+    wishes: list[tuple[float, float]], capacity: float
+) -> None:
+    values, costs = np.array([w[0] for w in wishes]), np.array([w[1] for w in wishes])
+    chosen, _ = choose(values, costs, capacity)
+    assert costs[chosen].sum() <= capacity + 1e-6

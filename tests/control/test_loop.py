@@ -60,7 +60,7 @@ async def test_a_user_who_is_expected_finds_a_warm_desktop(world: World) -> None
     assert not world.host.desktops[warm.ghost].frozen
     served = await world.clock.run(world.plane.launch(ALICE, AppId("editor")))
     assert served.path == "shown"
-    assert [e.kind for e in world.forecast.seen if e.user == ALICE][0] == EventKind.SIGN_IN
+    assert next(e.kind for e in world.forecast.seen if e.user == ALICE) == EventKind.SIGN_IN
 
 
 async def test_the_same_sign_in_twice_gives_the_same_desktop(world: World) -> None:
@@ -94,7 +94,7 @@ async def test_with_nothing_ready_a_sign_in_builds_and_says_so(tmp_path: Path) -
 async def test_when_all_desktops_are_in_use_the_error_says_what_to_do(tmp_path: Path) -> None:
     world = World(tmp_path, floor=0, ceiling=1)
     await world.clock.run(world.plane.open_desktop(ALICE))
-    with pytest.raises(InsufficientCapacity, match="All 1 desktops are in use.*raise pool.ceiling"):
+    with pytest.raises(InsufficientCapacity, match=r"All 1 desktops are in use.*raise pool\.ceiling"):
         await world.clock.run(world.plane.open_desktop(BOB))
     world.close()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostdesk.allocator.plan import PlanRequest, PoolPolicy
-from ghostdesk.allocator.pricing import shadow_price, worth_it
+from ghostdesk.allocator.pricing import choose
 from ghostdesk.ghosts.ghost import LIVE, GhostState
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.forecast import UsageCurve
@@ -65,8 +65,7 @@ def personal_wishes(request: PlanRequest) -> tuple[tuple[PersonalWish, ...], tup
     values = np.array([w.probability * WARM_SECONDS_SAVED for w in wishes])
     costs = np.full(len(wishes), policy.ghost_memory_bytes)
     room = request.context.capacity.memory_bytes - _memory_of_active(request)
-    price = shadow_price(values, costs, room)
-    chosen = worth_it(values, costs, price)
+    chosen, price = choose(values, costs, room)
     ranked = sorted(zip(wishes, chosen, strict=True), key=lambda pair: (-pair[0].probability, pair[0].user))
     return tuple(w for w, yes in ranked if yes), tuple(w for w, yes in ranked if not yes), price
 

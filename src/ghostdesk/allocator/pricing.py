@@ -27,7 +27,7 @@ def shadow_price(values: Vector, costs: Vector, capacity: float, *, steps: int =
     room = max(capacity, 0.0)
     if values.size == 0 or costs[values > 0].sum() <= room:
         return 0.0
-    low, high = 0.0, float((values / costs).max())
+    low, high = 0.0, float((values / costs).max()) * (1 + 1e-9)
     for _ in range(steps):
         middle = (low + high) / 2
         if costs[values > middle * costs].sum() <= room:
@@ -41,3 +41,19 @@ def worth_it(values: Vector, costs: Vector, price: float) -> NDArray[np.bool_]:
     """Which wishes pay at this price, shape (n,)."""
     chosen: NDArray[np.bool_] = (values > 0) & (values > price * costs)
     return chosen
+
+
+def choose(values: Vector, costs: Vector, capacity: float) -> tuple[NDArray[np.bool_], float]:
+    """Which wishes to grant within `capacity`, shape (n,), and the shadow price.
+
+    Wishes that are worth exactly the price (many people who are equally likely, say) would stand or fall together; what
+    room is left is given to them in the order in which they come.
+    """
+    price = shadow_price(values, costs, capacity)
+    chosen = worth_it(values, costs, price)
+    left = capacity - float(costs[chosen].sum())
+    for index in np.flatnonzero(~chosen & (values > 0) & (values >= price * costs * (1 - 1e-6))):
+        if costs[index] <= left:
+            chosen[index] = True
+            left -= float(costs[index])
+    return chosen, price

@@ -20,7 +20,9 @@ err = Console(stderr=True)
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Settings file (TOML). Without one, the embedded defaults are used.", exists=False),
+    typer.Option(
+        "--config", "-c", help="Settings file (TOML). Without one, the embedded defaults are used.", exists=False
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import signal
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -72,7 +73,7 @@ async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None
         with err.status("starting") as status:
             await desk.start(lambda text: status.update(f"{text} …"))
             _say_abilities(desk)
-            await _fill(desk, stop, lambda text: status.update(text))
+            await _fill(desk, stop, status.update)
         serving = asyncio.create_task(
             serve(
                 page, server.host, server.port, server.tls_certificate, server.tls_key,
@@ -88,7 +89,7 @@ async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None
         err.print("stopped.")
 
 
-async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: object) -> None:
+async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: Callable[[str], None]) -> None:
     """Wait for the floor, with progress; a pool that cannot be built is said and does not stop the page."""
     floor, deadline_s = desk.loop.policy.floor, time.monotonic() + _POOL_PATIENCE_S
     while desk.ready_ghosts() + desk.recovered.active < floor and not stop.is_set():
@@ -97,8 +98,7 @@ async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: object) -> None:
             err.print(f"[yellow]warning:[/] the pool is not full yet: {problem or 'builds take long here'}")
             err.print("         ghostdesk goes on and keeps trying; `ghostdesk doctor` says what is missing.")
             return
-        if callable(say):
-            say(f"filling the pool: {desk.ready_ghosts()} of {floor} ghosts ready")
+        say(f"filling the pool: {desk.ready_ghosts()} of {floor} ghosts ready")
         await asyncio.sleep(0.05)
 
 

@@ -8,6 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from http.cookiejar import CookieJar
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -29,26 +30,36 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 def fetch_status(settings: Settings) -> dict[str, Any]:
     """The running control plane's status, by its own API; raises `ConfigError` when none runs."""
     store = open_settings_store(settings)
-    link = link_for(settings, store, OPERATOR)
+    token = link_for(settings, store, OPERATOR).rpartition("=")[2]
     store.close()
-    url = base_url(settings)
-    context = ssl.create_default_context(cafile=str(settings.server.tls_certificate)) if url[4] == "s" else None
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPCookieProcessor(CookieJar())]
-    if context:
-        handlers.append(urllib.request.HTTPSHandler(context=context))
-    opener = urllib.request.build_opener(*handlers)
-    headers = {"Content-Type": "application/json", "Origin": url, "Sec-Fetch-Site": "same-origin"}
-    proof = json.dumps({"token": link.rpartition("=")[2]}).encode()
+    api = _Api(base_url(settings), settings.server.tls_certificate)
     try:
-        opener.open(urllib.request.Request(f"{url}/api/session", proof, headers), timeout=5).close()  # noqa: S310
-        with opener.open(urllib.request.Request(f"{url}/api/status", headers=headers), timeout=5) as answer:  # noqa: S310
-            found: dict[str, Any] = json.load(answer)
-        opener.open(  # noqa: S310
-            urllib.request.Request(f"{url}/api/session", headers=headers, method="DELETE"), timeout=5
-        ).close()
+        api.call("POST", "/api/session", {"token": token})
+        found: dict[str, Any] = api.call("GET", "/api/status")
+        api.call("DELETE", "/api/session")
     except (urllib.error.URLError, OSError, ValueError) as error:
-        raise ConfigError(f"No ghostdesk answers on {url}: {error}.", "Start it with `ghostdesk run`.") from None
+        raise ConfigError(f"No ghostdesk answers on {api.url}: {error}.", "Start it with `ghostdesk run`.") from None
     return found
+
+
+class _Api:
+    """The few calls that the command line makes to a running ghostdesk on this machine."""
+
+    def __init__(self, url: str, certificate: Path | None) -> None:
+        self.url = url
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPCookieProcessor(CookieJar())]
+        if certificate is not None:
+            context = ssl.create_default_context(cafile=str(certificate))
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        self._opener = urllib.request.build_opener(*handlers)
+
+    def call(self, method: str, path: str, body: dict[str, str] | None = None) -> Any:
+        headers = {"Content-Type": "application/json", "Origin": self.url, "Sec-Fetch-Site": "same-origin"}
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(self.url + path, data, headers, method=method)  # noqa: S310 - our own address
+        with self._opener.open(request, timeout=5) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:

@@ -1,0 +1,133 @@
+"""Plans: pure, with a reason for everything, and honest about what cannot be had."""
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from ghostdesk.allocator.plan import Context, Plan, PlanRequest, PoolPolicy
+from ghostdesk.allocator.planner import ResourceAllocator
+from ghostdesk.ghosts.events import BindRequested, BuildRequested, CacheRequested, WakeRequested, WarmRequested
+from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost, GhostState
+from ghostdesk.ghosts.lifecycle import step
+from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
+from ghostdesk.kernel.resources import GIB, Resources
+from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, UsageCurve
+
+TEMPLATE = DesktopTemplate(TemplateId("generic"))
+POLICY = PoolPolicy(TEMPLATE, floor=2, ceiling=6)
+ROOMY = Context(Resources(8.0, 64.0 * GIB))
+NOBODY = ArrivalCurve(0.0, 3600.0, (0.0,))
+ALICE, BOB = UserId("alice"), UserId("bob")
+
+
+def _curve(user: UserId, probability: float, *apps: str) -> UsageCurve:
+    launches = tuple(LaunchProbability(AppId(a), 0.3) for a in apps)
+    return UsageCurve(user, 0.0, 600.0, (probability,), (probability,), launches)
+
+
+def _plan(
+    ghosts: tuple[Ghost, ...] = (),
+    curves: tuple[UsageCurve, ...] = (),
+    *,
+    policy: PoolPolicy = POLICY,
+    context: Context = ROOMY,
+    arrivals: ArrivalCurve = NOBODY,
+    excluded: frozenset[UserId] = frozenset(),
+    now_s: float = 0.0,
+) -> Plan:
+    by_user = {c.user: c for c in curves}
+    return ResourceAllocator().plan(PlanRequest(now_s, ghosts, by_user, arrivals, policy, context, excluded))
+
+
+def _ready(name: str, owner: UserId | None = None) -> Ghost:
+    return Ghost(GhostId(name), TEMPLATE.template, GhostState.READY, owner)
+
+
+def test_an_empty_pool_is_built_to_the_floor() -> None:
+    plan = _plan()
+    assert [type(a.event) for a in plan.actions] == [BuildRequested, BuildRequested]
+    assert plan.pool_target == 2
+
+
+def test_a_likely_user_gets_a_ghost_bound_then_warmed() -> None:
+    curve = _curve(ALICE, 0.8, "editor", "browser", "viewer")
+    plan = _plan((_ready("a"), _ready("b"), _ready("c")), (curve,))
+    assert next(a.event for a in plan.actions if isinstance(a.event, BindRequested)).user == ALICE
+    plan = _plan((_ready("a", ALICE), _ready("b"), _ready("c")), (curve,))
+    warm = [a.event for a in plan.actions if isinstance(a.event, WarmRequested)]
+    assert warm[0].apps == ("editor", "browser"), "at most two, the likeliest"
+
+
+def test_excluded_and_unlikely_users_get_nothing() -> None:
+    curves = (_curve(ALICE, 0.9), _curve(BOB, 0.1))
+    plan = _plan((_ready("a"), _ready("b")), curves, excluded=frozenset({ALICE}))
+    assert not [a for a in plan.actions if isinstance(a.event, BindRequested)]
+
+
+def test_a_parked_spare_is_woken_before_anything_is_built() -> None:
+    parked = Ghost(GhostId("p"), TEMPLATE.template, GhostState.PARKED)
+    plan = _plan((_ready("a"), parked))
+    assert [type(a.event) for a in plan.actions] == [WakeRequested]
+
+
+def test_back_off_is_listed_as_infeasible_with_its_reason() -> None:
+    plan = _plan(context=Context(Resources(8.0, 64.0 * GIB), build_blocked="building failed once: no Xvnc."))
+    assert not plan.actions
+    assert plan.infeasible[0].reason.text == "building failed once: no Xvnc."
+
+
+def test_without_memory_builds_are_infeasible_and_files_are_cached_meanwhile() -> None:
+    plan = _plan(context=Context(Resources(8.0, 1e6)))
+    assert [type(a.event) for a in plan.actions] == [CacheRequested]
+    assert plan.infeasible[0].reason.code == "memory"
+
+
+def test_memory_goes_to_the_likeliest_users_and_the_rest_is_said() -> None:
+    policy = PoolPolicy(TEMPLATE, floor=0, ceiling=6, ghost_memory_bytes=1e9)
+    curves = tuple(_curve(UserId(f"u{n}"), 0.4 + n / 20) for n in range(6))
+    plan = _plan(tuple(_ready(f"g{n}") for n in range(6)), curves, policy=policy, context=Context(Resources(8.0, 3e9)))
+    bound = [a.event.user for a in plan.actions if isinstance(a.event, BindRequested)]
+    assert bound == ["u5", "u4", "u3"]
+    assert plan.memory_price > 0
+    assert {i.wish for i in plan.infeasible} >= {f"a warm desktop for u{n}" for n in range(3)}
+
+
+GHOSTS = st.lists(
+    st.builds(
+        lambda state, owner, pending, since: (state, owner if state != GhostState.WARM else ALICE, pending, since),
+        st.sampled_from([s for s in GhostState if s is not GhostState.ABSENT]),
+        st.sampled_from([None, ALICE, BOB]),
+        st.sampled_from([None, "build", "warm", "destroy"]),
+        st.floats(0, 5000),
+    ),
+    max_size=8,
+)
+
+
+@given(GHOSTS, st.floats(0, 1), st.floats(0, 1), st.floats(0, 40), st.floats(0, 64e9), st.booleans())
+def test_any_plan_can_be_carried_out_and_has_reasons(
+    raw: list[tuple[GhostState, UserId | None, str | None, float]],
+    alice: float,
+    bob: float,
+    expected: float,
+    memory_bytes: float,
+    can_park: bool,
+) -> None:
+    ghosts = tuple(
+        Ghost(GhostId(f"g{n}"), TEMPLATE.template, state, owner, pending=pending, since_s=since)
+        for n, (state, owner, pending, since) in enumerate(raw)
+    )
+    context = Context(Resources(8.0, memory_bytes), can_park=can_park)
+    curves = (_curve(ALICE, alice, "editor"), _curve(BOB, bob))
+    arrivals = ArrivalCurve(0.0, 7200.0, (expected,))
+    plan = _plan(ghosts, curves, context=context, arrivals=arrivals, now_s=6000.0)
+    by_id = {g.ghost: g for g in ghosts}
+    seen = [a.ghost for a in plan.actions if a.ghost is not None]
+    assert len(seen) == len(set(seen)), "one action a ghost"
+    for action in plan.actions:
+        assert action.reason.text
+        ghost = by_id[action.ghost] if action.ghost else Ghost(GhostId("new"), TEMPLATE.template)
+        assert not step(ghost, action.event, 6000.0).refused
+    new = [a for a in plan.actions if isinstance(a.event, BuildRequested) and a.ghost is None]
+    alive = [g for g in ghosts if g.state is not GhostState.DRAINING]
+    assert len(new) <= max(0, POLICY.ceiling - len(alive)), "never beyond the ceiling"
+    assert plan == _plan(ghosts, curves, context=context, arrivals=arrivals, now_s=6000.0), "the same again"
