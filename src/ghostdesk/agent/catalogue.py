@@ -22,7 +22,8 @@ _FIELD = re.compile(r"%(.)")
 _ESCAPE = re.compile(r"\\(.)")
 _DESKTOPS = ("openbox", "GNOME", "XFCE")
 """Names that OnlyShowIn may hold for an entry to be of use in a plain desktop."""
-_TERMINALS = ("lxterminal", "xterm", "x-terminal-emulator")
+_TERMINALS = (("lxterminal", "--no-remote", "-e"), ("xterm", "-e"), ("x-terminal-emulator", "-e"))
+"""Terminals for programs without windows; each must stay in the process that was started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +71,10 @@ def parse(text: str, app: AppId, *, language: str = "") -> App | None:
     if not name or not command:
         return None
     if keys.get("Terminal", "").lower() == "true":
-        terminal = next((found for t in _TERMINALS if (found := shutil.which(t))), None)
+        terminal = next((words for words in _TERMINALS if shutil.which(words[0])), None)
         if terminal is None:
             return None
-        command = (terminal, "-e", *command)
+        command = (*terminal, *command)
     return App(
         app=app,
         name=name[:200],
@@ -235,7 +236,8 @@ def _read(path: Path, app: AppId, language: str) -> App | None:
     if entry is None:
         return None
     wanted = _keys(text).get("TryExec", "")
-    return entry if shutil.which(entry.command[0]) and (not wanted or shutil.which(wanted)) else None
+    program = split_exec(_keys(text).get("Exec", ""))[:1] or entry.command[:1]
+    return entry if shutil.which(program[0]) and (not wanted or shutil.which(wanted)) else None
 
 
 def _icon_files(icon: str, environment: Mapping[str, str], size_px: int) -> Iterator[Path]:
@@ -260,3 +262,25 @@ def _icon_files(icon: str, environment: Mapping[str, str], size_px: int) -> Iter
 def environment() -> Mapping[str, str]:
     """The agent's own environment."""
     return os.environ
+
+
+def class_key(name: str) -> str:
+    """A window class, or what it is compared with, without case and version (``Gimp-2.10`` is ``gimp``)."""
+    return re.sub(r"-[0-9][0-9.]*$", "", name.lower())
+
+
+def class_index(apps: Iterable[App]) -> dict[str, AppId]:
+    """Which application a window class stands for: what the file promises, else its id, its last part, its program."""
+    index: dict[str, AppId] = {}
+    entries = list(apps)
+    for names in (
+        lambda a: [a.wm_class],
+        lambda a: [a.app],
+        lambda a: [a.app.rpartition(".")[2]],
+        lambda a: [os.path.basename(a.command[0])],
+    ):
+        for app in entries:
+            for name in names(app):
+                if name:
+                    index.setdefault(class_key(name), app.app)
+    return index
