@@ -32,7 +32,7 @@ events = Table(
     "events",
     metadata,
     Column("id", _ROW, primary_key=True),
-    Column("key", LargeBinary(16), nullable=False, unique=True),
+    Column("key", LargeBinary(21), nullable=False, unique=True),
     Column("time_s", Double, nullable=False),
     Column("kind", String, nullable=False),
     Column("user", String),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, or_, select
@@ -18,7 +17,9 @@ from ghostdesk.telemetry.events import EventKind, UsageEvent
 from ghostdesk.telemetry.importers.protocol import ImportCheckpoint
 
 _PAGE_ROWS = 10_000
-_ADD_EVENTS = insert(events).on_conflict_do_nothing(index_elements=[events.c.key])
+_LAST_SECOND = (1 << 40) - 1
+EVENT_COLUMNS = ("key", "time_s", "kind", "user", "app", "desktop", "value", "detail", "source")
+EventRow = tuple[bytes, float, str, str | None, str | None, str | None, float | None, str | None, str]
 
 
 class SqlStore:
@@ -32,6 +33,10 @@ class SqlStore:
         """A transaction that no other writer can come between; committed at its end, undone by an exception."""
         raise NotImplementedError
 
+    def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:
+        """Insert the rows (in the order of `EVENT_COLUMNS`) whose key is new; returns how many were."""
+        raise NotImplementedError
+
     def _forget_deleted(self) -> None:
         """Make sure that deleted rows cannot be read back from the database's files."""
 
@@ -41,7 +46,7 @@ class SqlStore:
         """Add those that are new, all or none; returns how many were new."""
         rows = [_event_row(event) for event in new]  # outside the transaction, so that others wait less
         with self._writing() as connection:
-            return _insert_events(connection, rows)
+            return self._insert_events(connection, rows)
 
     def events(
         self,
@@ -102,7 +107,7 @@ class SqlStore:
             where=~imports.c.complete & (imports.c.lines <= put.excluded.lines),
         )
         with self._writing() as connection:
-            added = _insert_events(connection, rows)
+            added = self._insert_events(connection, rows)
             connection.execute(put)
             return added
 
@@ -243,27 +248,28 @@ class SqlStore:
 _LAUNCH_FIELDS = ("time_s", "user", "what", "path", "duration_s", "reason")
 
 
-def _insert_events(connection: Connection, rows: list[dict[str, object]]) -> int:
-    """Insert rows that are new; piece by piece, as the driver copies what it is given."""
-    added, rest = 0, iter(rows)
-    while piece := list(islice(rest, _PAGE_ROWS)):
-        done = connection.execute(_ADD_EVENTS, piece, execution_options={"preserve_rowcount": True})
-        added += done.rowcount
-    return added
+def stored_key(event: UsageEvent) -> bytes:
+    """The event's key behind its time in whole seconds (5 bytes), so that a log's keys lie close together in the index.
+
+    With scattered keys alone each batch of a large import would rewrite nearly every page of the index. The time is
+    rounded as `UsageEvent.key` rounds it, so that equal events keep equal keys.
+    """
+    second = min(max(int(round(event.time_s, 3)), 0), _LAST_SECOND)
+    return second.to_bytes(5, "big") + event.key()
 
 
-def _event_row(event: UsageEvent) -> dict[str, object]:
-    return {
-        "key": event.key(),
-        "time_s": event.time_s,
-        "kind": event.kind.value,
-        "user": event.user,
-        "app": event.app,
-        "desktop": event.desktop,
-        "value": event.value,
-        "detail": event.detail,
-        "source": event.source,
-    }
+def _event_row(event: UsageEvent) -> EventRow:
+    return (
+        stored_key(event),
+        event.time_s,
+        event.kind.value,
+        event.user,
+        event.app,
+        event.desktop,
+        event.value,
+        event.detail,
+        event.source,
+    )
 
 
 def _event(row: Row[Any]) -> UsageEvent:

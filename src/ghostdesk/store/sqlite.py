@@ -10,18 +10,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, bindparam, create_engine, event
+from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.exc import DBAPIError
 
 from ghostdesk.kernel.errors import StoreError
-from ghostdesk.store.schema import STEPS, Step, migrate
-from ghostdesk.store.sql import SqlStore
+from ghostdesk.store.schema import STEPS, Step, events, migrate
+from ghostdesk.store.sql import EVENT_COLUMNS, EventRow, SqlStore
 
 _BUSY_TIMEOUT_S = 15.0
 _FULL_CHECK_BYTES = 256 * 1024 * 1024
 """Up to this size every page is checked at opening (a second or so); a larger file only after an unclean end."""
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_PIECE_ROWS = 10_000
+_ADD_EVENTS = str(
+    insert(events)
+    .values({name: bindparam(name) for name in EVENT_COLUMNS})
+    .on_conflict_do_nothing(index_elements=[events.c.key])
+    .compile(dialect=dialect())
+)
 _COMPANIONS = ("", "-wal", "-shm", "-journal")
+
+
+class DamagedDatabase(StoreError):
+    """The file is no sound SQLite database."""
 
 
 class SqliteStore(SqlStore):
@@ -72,6 +84,14 @@ class SqliteStore(SqlStore):
         with _told(self.path), self._writer.begin() as connection:
             yield connection
 
+    def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:
+        """Past SQLAlchemy's handling of parameters, which alone would take longer than the database does."""
+        added = 0
+        for start in range(0, len(rows), _PIECE_ROWS):
+            piece = list(rows[start : start + _PIECE_ROWS])
+            added += connection.exec_driver_sql(_ADD_EVENTS, piece, {"preserve_rowcount": True}).rowcount
+        return added
+
     def _forget_deleted(self) -> None:
         """Deleted rows are overwritten (secure_delete); this empties the write-ahead log, where they may still be."""
         with _told(self.path), closing(self._engine.raw_connection()) as connection:
@@ -91,11 +111,13 @@ def open_store(path: Path, *, now_s: float, repair: bool = False) -> SqliteStore
     Raises:
         StoreError: the file is damaged and `repair` is off, or it cannot be opened at all.
     """
-    problem = find_damage(path)
-    if problem is None:
+    try:
+        if (problem := find_damage(path)) is not None:
+            raise _damaged(path, problem)
         return SqliteStore(path)
-    if not repair:
-        raise _damaged(path, problem)
+    except DamagedDatabase:
+        if not repair:
+            raise
     return SqliteStore(path, set_aside=_set_aside(path, now_s))
 
 
@@ -202,8 +224,8 @@ def _code(error: BaseException | None) -> int:
     return (getattr(error, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR) & 0xFF
 
 
-def _damaged(path: Path, problem: str) -> StoreError:
-    return StoreError(
+def _damaged(path: Path, problem: str) -> DamagedDatabase:
+    return DamagedDatabase(
         f"The database {path} is damaged: {problem.splitlines()[-1] if problem else 'unknown'}.",
         "Start ghostdesk again: it sets the file aside under another name (deleting nothing) and begins a new one; "
         "`sqlite3 FILE .recover` gets back what can be read.",

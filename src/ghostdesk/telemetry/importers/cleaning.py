@@ -19,6 +19,7 @@ _NOT_IN_APP = re.compile(r"[^A-Za-z0-9_.+-]+")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/;=-]{0,127}")
 _MIME = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}/[a-z0-9][a-z0-9.+-]{0,63}")
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,12})?")
+_DATE = re.compile(r"\d{4}-?(\d\d-?\d\d|W\d\d-?\d)")
 _MAX_APP_CHARS = 128
 _END_OF_TIME_S = 1e10
 """The year 2286: a log beyond it is a misread number."""
@@ -64,6 +65,7 @@ def clean_user(text: str, users: Mapping[str, UserId] | None = None, default: Us
     return user_id(name.lower())
 
 
+@lru_cache(maxsize=4096)
 def clean_word(text: str) -> str:
     """A detail: one word of 1-128 letters, digits and ``_ . + / ; = -``, so that no title or sentence gets in."""
     word = text.strip()
@@ -80,6 +82,7 @@ def clean_mime(text: str) -> str:
     return mime
 
 
+@lru_cache(maxsize=65_536)
 def clean_desktop(text: str) -> str:
     """A desktop's name: 1-128 printable characters."""
     name = text.strip()
@@ -102,7 +105,7 @@ def parse_time_s(text: str, zone: tzinfo) -> float:
 
 
 def _epoch_s(word: str) -> float:
-    if len(word) == 8 and word[:2] in ("19", "20"):
+    if len(word) == 8 and word.isdigit() and word[:2] in ("19", "20"):
         raise ValueError(f"time {word!r} is a date without a time of day")
     number = float(word)
     while number >= 1e11:
@@ -111,8 +114,10 @@ def _epoch_s(word: str) -> float:
 
 
 def _iso_s(word: str, zone: tzinfo) -> float:
-    if len(word) <= 10:
-        raise ValueError(f"time {word!r} has no date or no time of day" if word else "the time is empty")
+    if not word:
+        raise ValueError("the time is empty")
+    if _DATE.fullmatch(word):
+        raise ValueError(f"time {word!r} is a date without a time of day")
     try:
         moment = datetime.fromisoformat(word)
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()

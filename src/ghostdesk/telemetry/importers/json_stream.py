@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 _MAX_VALUE_CHARS = 1 << 20
 _WHITE = re.compile(r"[ \t\n\r]*+")
+_NUMBER = re.compile(r"[-0-9][-+.0-9eE]*+")
 _decode = json.JSONDecoder().raw_decode
 
 
@@ -45,19 +46,23 @@ class JsonCursor:
         """Read the whole value that stands here; it must be small (1 Mi characters)."""
         self.peek()
         while True:
+            if self._number_may_go_on() and self._more():
+                continue
             try:
-                value, end = _decode(self._text, self._at)
-            except ValueError as error:
-                if not self._more():
-                    raise JsonBroken("the text stops in the middle or is not JSON") from error
+                value, self._at = _decode(self._text, self._at)
+                return value
             except RecursionError:
                 raise JsonBroken("values are nested too deep") from None
-            else:
-                if end < len(self._text) or not self._more():  # a number at the end of a piece may go on
-                    self._at = end
-                    return value
-            if len(self._text) - self._at > _MAX_VALUE_CHARS:
-                raise JsonBroken(f"no value ends within {_MAX_VALUE_CHARS} characters")
+            except ValueError as error:
+                if len(self._text) - self._at > _MAX_VALUE_CHARS:
+                    raise JsonBroken(f"no value ends within {_MAX_VALUE_CHARS} characters") from None
+                if not self._more():
+                    raise JsonBroken("the text stops in the middle or is not JSON") from error
+
+    def _number_may_go_on(self) -> bool:
+        """Whether a number reaches the end of what was read: its next digits may be in the next piece."""
+        number = _NUMBER.match(self._text, self._at)
+        return number is not None and len(self._text) == number.end() < self._at + _MAX_VALUE_CHARS
 
     def walk_keys(self) -> Iterator[str]:
         """Walk through an object: yields each key, and the caller then reads its value from this cursor."""

@@ -151,6 +151,7 @@ class _Run:
     lines: int = 0
     new_events: int = 0
     added: int = 0
+    flushed_line: int = 0
     bad_total: int = 0
     bad_lines: list[BadLine] = field(default_factory=list)
     pending: list[UsageEvent] = field(default_factory=list)
@@ -159,7 +160,7 @@ class _Run:
         done_line = self.before.lines if self.before else 0
         for parsed in self.importer.read(self.file, options):
             line = parsed.line if isinstance(parsed, BadLine) else parsed[0]
-            if len(self.pending) >= self.batch and line > self.lines:  # never between two events of one line
+            if line > self.lines and self._due():  # never between two events of one line
                 self._flush(complete=False)
             self.lines = line
             if isinstance(parsed, BadLine):
@@ -183,6 +184,10 @@ class _Run:
             broken=self.file.broken,
         )
 
+    def _due(self) -> bool:
+        """A batch is full, or long stretches of bad or known lines have shown no progress."""
+        return len(self.pending) >= self.batch or self.lines - self.flushed_line >= 5 * self.batch
+
     def _flush(self, *, complete: bool) -> None:
         checkpoint = ImportCheckpoint(
             self.digest, self.file.path.name, self.lines, self.events, self.bad_total, complete
@@ -190,4 +195,5 @@ class _Run:
         self.new_events += self.store.add_import_batch(self.pending, checkpoint)
         self.added += len(self.pending)
         self.pending = []
+        self.flushed_line = self.lines
         self.progress(self.file.bytes_done, self.file.bytes_total, self.events, self.bad_total)
