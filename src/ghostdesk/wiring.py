@@ -176,8 +176,8 @@ class Ghostdesk:
     recovered: Recovered = field(default_factory=Recovered)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
-    async def start(self, on_step: Callable[[str], None] = lambda _text: None) -> None:
-        """Prepare the host, take over what still runs, learn from history, and start the loop."""
+    async def start(self, on_step: Callable[[str], None] = lambda _text: None, *, ticking: bool = True) -> None:
+        """Prepare the host, take over what still runs, learn from history, and (if `ticking`) start the loop."""
         on_step("preparing the host")
         await self.engine.start()
         on_step("looking for desktops that still run")
@@ -186,7 +186,8 @@ class Ghostdesk:
         )
         on_step("learning from history")
         await asyncio.to_thread(self._fit)
-        self._tasks.append(asyncio.create_task(self.loop.run(self.settings.forecast.tick_s, self.plane.wake)))
+        if ticking:
+            self._tasks.append(asyncio.create_task(self.loop.run(self.settings.forecast.tick_s, self.plane.wake)))
         self._tasks.append(asyncio.create_task(self.plane.flush_every(_FLUSH_EVERY_S)))
 
     def _fit(self) -> None:
@@ -218,8 +219,15 @@ class Ghostdesk:
         await self.journal.close()
 
 
-def assemble(settings: Settings, store: Store, *, engine: Engine | None = None, clock: Clock | None = None) -> Ghostdesk:
-    """Put one ghostdesk together; nothing runs yet."""
+def assemble(
+    settings: Settings,
+    store: Store,
+    *,
+    engine: Engine | None = None,
+    clock: Clock | None = None,
+    plane_type: type[ControlPlane] = ControlPlane,
+) -> Ghostdesk:
+    """Put one ghostdesk together; nothing runs yet. Benchmarks give a `plane_type` of their own."""
     clock = clock or SystemClock()
     engine = engine or load_engine(settings)
     relay = _Relay()
@@ -229,9 +237,7 @@ def assemble(settings: Settings, store: Store, *, engine: Engine | None = None, 
     executor = Executor(manager, engine, hub, journal, clock)
     supply = Supply(manager, executor, clock)
     forecast = settings.forecast
-    profiles = UserProfileEngine(
-        timezone=forecast.timezone, horizon_s=forecast.horizon_s, slot_s=forecast.slot_s
-    )
+    profiles = UserProfileEngine(timezone=forecast.timezone, horizon_s=forecast.horizon_s, slot_s=forecast.slot_s)
     watched: list[Callable[[], frozenset[GhostId]]] = []
     observer = HostObserver(
         engine, memory_share=settings.pool.memory_share, watched=lambda: watched[0]() if watched else frozenset()
@@ -240,7 +246,7 @@ def assemble(settings: Settings, store: Store, *, engine: Engine | None = None, 
         manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, hub, observer, supply, policy, clock,
         horizon_s=forecast.horizon_s, excluded=_Excluded(store, clock),
     )  # fmt: skip
-    plane = ControlPlane(loop, executor, engine, hub, hub, journal, clock)
+    plane = plane_type(loop, executor, engine, hub, hub, journal, clock)
     watched.append(plane.watched)
     relay.target = plane
     return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock)

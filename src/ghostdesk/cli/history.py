@@ -31,7 +31,7 @@ def import_history(
     Bad lines are reported with their numbers and reasons; the good ones are kept.
     """
     settings = settings_of(config)
-    importers = {i.name: i for i in load_importers()}
+    importers = load_importers()
     if kind and kind not in importers:
         raise ConfigError(f"There is no format {kind!r}.", f"Formats here: {', '.join(sorted(importers))}.")
     store = open_settings_store(settings)
@@ -74,7 +74,7 @@ def _say(report: ImportReport) -> None:
         f"{report.lines:,} lines ({report.importer})"
     )
     for bad in report.bad_lines[:_SHOWN_BAD_LINES]:
-        out.print(f"  line {bad.line_number}: {bad.reason}", markup=False, highlight=False)
+        out.print(f"  line {bad.line}: {bad.reason}", markup=False, highlight=False)
     if report.bad_total > _SHOWN_BAD_LINES:
         out.print(f"  … and {report.bad_total - _SHOWN_BAD_LINES:,} more bad lines (--json lists the first 100)")
     if report.broken:

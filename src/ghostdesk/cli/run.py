@@ -19,7 +19,7 @@ from ghostdesk.config import Settings
 from ghostdesk.engines.protocol import Ability
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.ids import UserId
-from ghostdesk.server.app import create_app
+from ghostdesk.server.app import STATIC_DIR, create_app
 from ghostdesk.server.guard import local_origins
 from ghostdesk.server.serve import bind, serve
 from ghostdesk.server.static import load_page
@@ -51,7 +51,8 @@ def run(
 async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None:
     started_s = time.monotonic()
     server = settings.server
-    load_page()
+    if not load_page(STATIC_DIR):
+        raise ConfigError("The page has not been built.", "Run `make setup-run`, or `npm ci && npm run build` in web/.")
     listener = bind(server.host, server.port, tls=server.tls_certificate is not None)
     store = open_settings_store(settings, repair=repair)
     if store.user(OPERATOR) is None:
