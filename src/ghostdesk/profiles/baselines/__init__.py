@@ -1,0 +1,1 @@
+"""Strong simple predictors: what every learned model has to beat."""

@@ -1,0 +1,111 @@
+"""What a user's desktop takes while they are there: means that forget, and quantiles, shrunk towards everyone's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostdesk.kernel.ids import UserId
+from ghostdesk.kernel.resources import NOTHING, Resources
+from ghostdesk.profiles.baselines.slots import sane
+from ghostdesk.telemetry.events import EventKind, UsageEvent
+
+KINDS = (EventKind.CPU, EventKind.MEMORY, EventKind.NETWORK, EventKind.STORAGE)
+_INDEX = {kind: index for index, kind in enumerate(KINDS)}
+_LOWEST = np.array([1e-3, 1e6, 1e1, 1e1])
+"""The smallest amounts told apart: CPU cores, memory bytes, network and storage bytes a second."""
+_BUCKETS = 64
+_STEP = 1.3
+"""Each bucket is 1.3 times the one before, so a quantile is right within 15 %; the last is 1.5e7 times the first."""
+_FORGET = 0.995
+_POOL_FORGET = 0.9999
+_PRIOR_SAMPLES = 10.0
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class _Amounts:
+    """Of each kind: sum of weights, weighted sum, and a histogram over buckets of growing width."""
+
+    weight: Floats = field(default_factory=lambda: np.zeros(len(KINDS)))
+    total: Floats = field(default_factory=lambda: np.zeros(len(KINDS)))
+    buckets: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros((len(KINDS), _BUCKETS), dtype=np.float32))
+
+    samples: int = 0
+
+    def add(self, kind: int, value: float, forget: float) -> None:
+        self.samples += 1
+        self.weight[kind] = self.weight[kind] * forget + 1.0
+        self.total[kind] = self.total[kind] * forget + value
+        self.buckets[kind] *= forget
+        self.buckets[kind, _bucket(kind, value)] += 1.0
+
+
+class ResourceUse:
+    """Learns from CPU, memory, network and storage samples of whole desktops; 1.1 kB a user.
+
+    Samples that name an application are parts of another sample and are left out, and so are negative ones. Samples
+    count only while the user is signed in, as far as sign-ins and sign-outs are known: a prepared desktop is no use yet.
+    """
+
+    def __init__(self) -> None:
+        self._users: dict[UserId, _Amounts] = {}
+        self._pool = _Amounts()
+        self._out: set[UserId] = set()
+        self.samples = 0
+
+    def observe(self, event: UsageEvent) -> None:
+        """Learn from one more event."""
+        if event.user is None or not sane(event.time_s):
+            return
+        if event.kind is EventKind.SIGN_OUT:
+            self._out.add(event.user)
+        elif event.kind is EventKind.SIGN_IN:
+            self._out.discard(event.user)
+        kind = _INDEX.get(event.kind)
+        if kind is None or event.app is not None or event.value is None or event.value < 0 or event.user in self._out:
+            return
+        self._users.setdefault(event.user, _Amounts()).add(kind, event.value, _FORGET)
+        self._pool.add(kind, event.value, _POOL_FORGET)
+        self.samples += 1
+
+    def count(self, user: UserId) -> int:
+        """How many samples of this user were seen."""
+        own = self._users.get(user)
+        return own.samples if own is not None else 0
+
+    def expected(self, user: UserId) -> Resources:
+        """Mean use while present; an unknown user gets everyone's, and nothing where nobody was measured."""
+        if self.samples == 0:
+            return NOTHING
+        pool = self._pool.total / np.maximum(self._pool.weight, 1e-9)
+        own = self._users.get(user)
+        means = pool if own is None else (own.total + _PRIOR_SAMPLES * pool) / (own.weight + _PRIOR_SAMPLES)
+        return _resources(means)
+
+    def quantile(self, user: UserId, share: float) -> Resources:
+        """The amounts that use stays at or below for `share` (0 to 1) of the samples, within 15 %."""
+        if self.samples == 0:
+            return NOTHING
+        pool = self._pool.buckets / np.maximum(self._pool.buckets.sum(axis=1, keepdims=True), 1e-9)
+        own = self._users.get(user)
+        mixed = pool if own is None else own.buckets + _PRIOR_SAMPLES * pool
+        reached = np.cumsum(mixed, axis=1)
+        target = np.clip(share, 0.0, 1.0) * reached[:, -1:] - 1e-6
+        found = np.minimum((reached < target).sum(axis=1), _BUCKETS - 1)
+        amounts = np.where(reached[:, -1] > 0, _LOWEST * _STEP ** (found - 0.5), 0.0)
+        return _resources(np.where(found == 0, 0.0, amounts))
+
+
+def _bucket(kind: int, value: float) -> int:
+    if value <= _LOWEST[kind]:
+        return 0
+    return min(1 + int(np.log(value / _LOWEST[kind]) / np.log(_STEP)), _BUCKETS - 1)
+
+
+def _resources(amounts: Floats) -> Resources:
+    cpu, memory, network, storage = (float(amount) for amount in amounts)
+    return Resources(cpu_cores=cpu, memory_bytes=memory, network_bytes_per_s=network, storage_bytes_per_s=storage)
