@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from ghostdesk import __version__
-from ghostdesk.cli import accounts, bench, history, run, show
-from ghostdesk.cli.common import ConfigOption, fail
+from ghostdesk.cli import accounts, history, run, show
+from ghostdesk.cli.bench import app as bench_app
+from ghostdesk.cli.common import fail
 from ghostdesk.kernel.errors import GhostdeskError
 
 app = typer.Typer(
@@ -31,7 +31,7 @@ app.command("import")(history.import_history)
 app.command("status")(show.status)
 app.command("forecast")(show.forecast)
 app.add_typer(accounts.app, name="user")
-app.add_typer(bench.app, name="bench")
+app.add_typer(bench_app, name="bench")
 
 
 def _version(wanted: bool) -> None:
@@ -56,5 +56,3 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
 
-
-__all__ = ["ConfigOption", "Path", "app", "main"]

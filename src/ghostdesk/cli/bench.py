@@ -117,12 +117,9 @@ def run_all(
 ) -> None:
     """Every benchmark, one after the other; JSON and plots go to build/bench."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, command in (
-        ("launch", lambda plot: launch(rounds=rounds, plot=plot, config=config)),
-        ("signin", lambda plot: signin(rounds=rounds, plot=plot, config=config)),
-        ("idle", lambda plot: idle(plot=plot, config=config)),
-    ):
-        command(folder / name)
+    launch(rounds=rounds, plot=folder / "launch", config=config)
+    signin(rounds=rounds, plot=folder / "signin", config=config)
+    idle(plot=folder / "idle", config=config)
 
 
 def _chosen_apps(names: str) -> tuple[BenchApp, ...]:
@@ -172,7 +169,7 @@ async def _run(settings: Settings, zram_mib: int, work: Work, origin: Provenance
         with _swap(zram_mib):
             await desk.start(ticking=False)
             try:
-                report: Report = await work(desk, lambda text: status.update(text), origin)
+                report: Report = await work(desk, status.update, origin)
             finally:
                 await desk.stop(keep_ghosts=False)
         return report
@@ -199,8 +196,8 @@ def _swap(zram_mib: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _own_folders(settings: Settings) -> Iterator[Settings]:
     with (
-        tempfile.TemporaryDirectory(prefix="ghostdesk-bench-", dir="/var/tmp") as state,  # noqa: S108 - on a real disk
-        tempfile.TemporaryDirectory(prefix="ghostdesk-bench-", dir="/tmp") as run,  # noqa: S108 - a short path
+        tempfile.TemporaryDirectory(prefix="ghostdesk-bench-", dir="/var/tmp") as state,
+        tempfile.TemporaryDirectory(prefix="ghostdesk-bench-", dir="/tmp") as run,
     ):
         for folder in (state, run):
             Path(folder).chmod(0o711)

@@ -51,7 +51,7 @@ class BenchPool:
         for ghost in list(manager):
             if ghost.state is not GhostState.DRAINING:
                 await self._do(ghost, ReleaseRequested("the benchmark starts from nothing"))
-        while len(manager):
+        while len(manager):  # noqa: ASYNC110 - a benchmark arranges, it does not serve
             await asyncio.sleep(0.01)
 
     async def _build(self) -> Ghost:
