@@ -38,7 +38,7 @@ class Hub(Protocol):
         """Wait until the agent has shown its credential."""
         ...
 
-    async def call(self, ghost: GhostId, method: str, params: Mapping[str, Any], timeout_s: float) -> Mapping[str, Any]:
+    async def call(self, ghost: GhostId, method: str, params: dict[str, Any], timeout_s: float) -> Mapping[str, Any]:
         """Call one of `agent.wire`'s methods; raises `AgentError`."""
         ...
 

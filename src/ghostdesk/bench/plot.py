@@ -65,22 +65,30 @@ def save(report: Report, path: Path) -> tuple[Path, ...]:
 
 def _rows(report: Report) -> float:
     if isinstance(report, LaunchReport):
-        return 0.55 * len(report.apps()) * max(1, len(report.rungs)) + len(report.rungs) / 3
+        return max(len(report.rungs) / 2, len(report.apps()) * (0.6 + 0.12 * len(report.rungs)))
     return 5
 
 
 def _launch(axes: Axes, report: LaunchReport) -> None:
-    """One group an application, one bar a rung: the median, a whisker to p95, on a log axis of milliseconds."""
+    """One row an application, one dot a rung at its median with a line to its p95, on a log axis of milliseconds."""
     apps, rungs = report.apps(), report.rungs
-    slot = 0.86 / max(1, len(rungs))
+    slot = 0.8 / max(1, len(rungs))
     for place, rung in enumerate(rungs):
-        ys, summaries = [], []
-        for row, app in enumerate(apps):
-            summary = report.painted(app, rung)
-            if summary is not None:
-                ys.append(row - 0.43 + slot * (place + 0.5))
-                summaries.append(summary)
-        _bars(axes, ys, summaries, height=0.86 * slot, color=COLOUR[rung], label=RUNG_TITLE[rung])
+        found = [(row, report.painted(app, rung)) for row, app in enumerate(apps)]
+        dots = [(row - 0.4 + slot * (place + 0.5), summary) for row, summary in found if summary is not None]
+        ys, summaries = [y for y, _ in dots], [summary for _, summary in dots]
+        style: dict[str, Any] = {
+            "fmt": "o",
+            "markersize": 5,
+            "elinewidth": 1.2,
+            "color": COLOUR[rung],
+            "label": RUNG_TITLE[rung],
+        }
+        axes.errorbar([1e3 * s.median for s in summaries], ys, xerr=[[0.0] * len(ys), _upper_ms(summaries)], **style)
+        if rung in {Rung.COLD, Rung.FROZEN_KEPT}:
+            _figures(axes, ys, summaries)
+    for row in range(1, len(apps)):
+        axes.axhline(row - 0.5, color="#dddddd", linewidth=0.6)
     axes.axvline(FRAME_MS, color="#555555", linewidth=0.8, linestyle=":")
     axes.annotate(
         "one frame of 60 Hz", (FRAME_MS, 1), xycoords=("data", "axes fraction"), fontsize=7, color="#555555",
@@ -88,9 +96,8 @@ def _launch(axes: Axes, report: LaunchReport) -> None:
     )  # fmt: skip
     axes.set_yticks(range(len(apps)), apps)
     axes.set_ylim(len(apps) - 0.5, -0.5)
-    axes.set_title(
-        f"Asked for until the whole window is painted (median, whisker to p95, n = {report.rounds})", fontsize=11
-    )
+    title = f"Asked for until the whole window is painted (median, line to p95, n = {report.rounds})"
+    axes.set_title(title, fontsize=11)
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
     _log_ms(axes)
 
@@ -133,20 +140,30 @@ def _idle(axes: Axes, report: IdleReport) -> None:
         )  # fmt: skip
     axes.set_yticks(range(len(rungs)), [IDLE_TITLE[rung] for rung in rungs])
     axes.set_ylim(len(rungs) - 0.5, -0.5)
-    axes.margins(x=0.35)
+    axes.set_xlim(0, 1.5 * axes.get_xlim()[1])  # room for the words
     axes.set_xlabel("MiB a ghost")
     axes.set_title(f"{report.ghosts} idle ghosts over {report.seconds:.0f} s", fontsize=11)
-    axes.legend(fontsize=8, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _bars(axes: Axes, ys: Sequence[float], summaries: Sequence[Summary], **style: Any) -> None:
-    medians = [1e3 * summary.median for summary in summaries]
-    upper = [max(0.0, 1e3 * (summary.p95 - summary.median)) for summary in summaries]
     whiskers = {"elinewidth": 0.8, "ecolor": "#333333", "capsize": 1.5}
-    axes.barh(ys, medians, xerr=[[0.0] * len(upper), upper], error_kw=whiskers, **style)
-    for y, median, more in zip(ys, medians, upper, strict=True):
-        text = f"{median:.1f}" if median < 10 else f"{median:,.0f}"
-        axes.annotate(text, (median + more, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6.5)
+    upper_ms = _upper_ms(summaries)
+    medians_ms = [1e3 * summary.median for summary in summaries]
+    axes.barh(ys, medians_ms, xerr=[[0.0] * len(upper_ms), upper_ms], error_kw=whiskers, **style)
+    _figures(axes, ys, summaries)
+
+
+def _upper_ms(summaries: Sequence[Summary]) -> list[float]:
+    return [1e3 * max(0.0, summary.p95 - summary.median) for summary in summaries]
+
+
+def _figures(axes: Axes, ys: Sequence[float], summaries: Sequence[Summary]) -> None:
+    """Write each median beside its p95."""
+    for y, summary in zip(ys, summaries, strict=True):
+        median_ms, right_ms = 1e3 * summary.median, 1e3 * max(summary.median, summary.p95)
+        text = f"{median_ms:.1f}" if median_ms < 10 else f"{median_ms:,.0f}"
+        axes.annotate(text, (right_ms, y), xytext=(5, 0), textcoords="offset points", va="center", fontsize=7)
 
 
 def _log_ms(axes: Axes) -> None:
