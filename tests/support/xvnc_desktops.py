@@ -1,4 +1,4 @@
-"""Real desktops without ghostdesk's engine: Xvnc and openbox as plain processes, for tests of the server and the page."""
+"""Real desktops without ghostdesk's engine: Xvnc and openbox as plain processes, to test the server and the page."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from ghostdesk.kernel.ids import AppId, GhostId
 
@@ -61,7 +62,10 @@ class XvncDesktop:
 class XvncDesktops:
     """Makes desktops on demand, and ends those that are left."""
 
-    COMMANDS = {"org.xfce.mousepad": ("dbus-run-session", "--", "mousepad"), "xev": ("xev", "-geometry", "400x300")}
+    COMMANDS: ClassVar = {
+        "org.xfce.mousepad": ("dbus-run-session", "--", "mousepad"),
+        "xev": ("xev", "-geometry", "400x300"),
+    }
 
     def __init__(self, folder: Path, apps: tuple[str, ...] = ()) -> None:
         self._folder = folder
@@ -74,7 +78,17 @@ class XvncDesktops:
         desktop = XvncDesktop(self._folder / f"{ghost}.rfb", "", home)
         read_end, write_end = os.pipe()
         command = ["Xvnc", "-displayfd", str(write_end), "-rfbunixpath", str(desktop.socket), "-rfbunixmode", "0600"]
-        command += ["-SecurityTypes", "None", "-geometry", "1280x800", "-depth", "24", "-AlwaysShared", "-nolisten", "tcp"]
+        command += [
+            "-SecurityTypes",
+            "None",
+            "-geometry",
+            "1280x800",
+            "-depth",
+            "24",
+            "-AlwaysShared",
+            "-nolisten",
+            "tcp",
+        ]
         process = subprocess.Popen(
             command,
             pass_fds=(write_end,),

@@ -86,6 +86,7 @@ async def serve(
         ws_ping_timeout=ping_every_s,
         lifespan="off",
         log_config=None,
+        log_level="warning",  # below that it logs addresses with their queries, and frames
         access_log=False,
         server_header=False,
         proxy_headers=False,
