@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ghostdesk.agent import catalogue, wire
 from ghostdesk.agent.apps import Applications, Done, Result
@@ -61,6 +61,18 @@ class Place:
             home=environment.get("HOME", "/"),
             video_folder=environment.get("GHOSTDESK_VIDEO_FOLDER", "/dev"),
         )
+
+
+class Collector(Protocol):
+    """Something that looks while its source is switched on."""
+
+    def start(self) -> None:
+        """Begin; twice does no harm."""
+        ...
+
+    def stop(self) -> None:
+        """Look no more."""
+        ...
 
 
 class Agent:
@@ -184,7 +196,7 @@ class Agent:
 
     def _switch(self) -> None:
         """Let exactly the collectors run whose source is switched on: a source that is off does not even look."""
-        collectors = {
+        collectors: dict[str, Collector] = {
             "resources": self._samples,
             "files": self._files,
             "microphone": self._microphone,
@@ -258,11 +270,12 @@ def notify(message: str) -> None:
     import shutil
     import subprocess
 
-    choices = (["notify-send", "--expire-time=5000", "--", "ghostdesk", message], ["xmessage", "-timeout", "5", message])
+    choices = (
+        ["notify-send", "--expire-time=5000", "--", "ghostdesk", message],
+        ["xmessage", "-timeout", "5", message],
+    )
     for command in choices:
         if shutil.which(command[0]):
-            subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
+            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             return
     raise AgentFault("no-notifier", "This desktop has no program that shows messages")

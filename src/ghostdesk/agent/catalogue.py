@@ -273,14 +273,11 @@ def class_index(apps: Iterable[App]) -> dict[str, AppId]:
     """Which application a window class stands for: what the file promises, else its id, its last part, its program."""
     index: dict[str, AppId] = {}
     entries = list(apps)
-    for names in (
-        lambda a: [a.wm_class],
-        lambda a: [a.app],
-        lambda a: [a.app.rpartition(".")[2]],
-        lambda a: [os.path.basename(a.command[0])],
-    ):
-        for app in entries:
-            for name in names(app):
-                if name:
-                    index.setdefault(class_key(name), app.app)
+    promised = [(app.wm_class, app.app) for app in entries]
+    named = [(app.app, app.app) for app in entries]
+    short = [(app.app.rpartition(".")[2], app.app) for app in entries]
+    programs = [(os.path.basename(app.command[0]), app.app) for app in entries]
+    for name, app_name in promised + named + short + programs:
+        if name:
+            index.setdefault(class_key(name), app_name)
     return index

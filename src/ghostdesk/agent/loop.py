@@ -66,9 +66,7 @@ class Loop:
         while self._running:
             for call in self._before_wait:
                 self._guarded(call)
-            if not self._running:
-                break
-            for key, _ in self._selector.select(self._wait_s()):
+            for key, _ in self._selector.select(self._wait_s() if self._running else 0):
                 self._guarded(key.data)
             self._call_due()
 

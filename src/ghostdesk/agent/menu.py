@@ -46,7 +46,7 @@ def menu_xml(apps: Iterable[catalogue.App]) -> str:
     for label, members in sorted(groups.items()):
         lines.append(f"<menu id={quoteattr('group-' + label)} label={quoteattr(label)}>")
         for app in members:
-            lines.append(f"<item label={quoteattr(_plain(app.name))}><action name=\"Execute\">")
+            lines.append(f'<item label={quoteattr(_plain(app.name))}><action name="Execute">')
             lines.append(f"<command>{launch_command(app.app)}</command></action></item>")
         lines.append("</menu>")
     lines += ["</menu>", "</openbox_menu>", ""]

@@ -40,6 +40,7 @@ class Screen:
         self.display.set_error_handler(lambda *_: None)  # windows vanish at any moment: that is no error here
         self.root: Any = self.display.screen().root
         self._atoms: dict[str, int] = {}
+        self._manager = 0
         self.display.composite_query_version()
         self.has_res = self.display.has_extension("X-Resource")
         self.has_idle = self.display.has_extension("MIT-SCREEN-SAVER")
@@ -144,6 +145,17 @@ class Screen:
     def top_level(self) -> list[int]:
         """Every child of the root window."""
         return [child.id for child in self.root.query_tree().children]
+
+    def manager(self) -> int:
+        """A window of the window manager's own (EWMH _NET_SUPPORTING_WM_CHECK), or 0."""
+        if not self._manager:
+            self._manager = next(iter(self.numbers(self.root.id, "_NET_SUPPORTING_WM_CHECK")), 0)
+        return self._manager
+
+    def same_client(self, one: int, other: int) -> bool:
+        """Whether two windows were made over one connection: their numbers then share the upper bits."""
+        mask = int(self.display.display.info.resource_id_mask)
+        return one & ~mask == other & ~mask
 
     def frame_of(self, window: int) -> int:
         """The child of the root window that holds `window`; 0 when it is gone."""

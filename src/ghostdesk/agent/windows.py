@@ -94,6 +94,7 @@ class Windows:
         self.all: dict[int, Window] = {}
         self._fresh: dict[int, int] = {}
         self._frames: dict[int, int] = {}
+        self._guessed: set[int] = set()
         self._damage: dict[int, Window] = {}
         self.active: Window | None = None
 
@@ -134,7 +135,9 @@ class Windows:
         window.hidden = UNMAPPED if unmap else CONCEALED
         # The mark comes before the deed, so that an agent that dies in between leaves a window that can be found.
         if window.managed:
-            self._screen.set_numbers(window.window, HIDDEN_PROPERTY, [window.hidden, *(max(0, n) for n in window.place)])
+            self._screen.set_numbers(
+                window.window, HIDDEN_PROPERTY, [window.hidden, *(max(0, n) for n in window.place)]
+            )
         if unmap:
             self._screen.unmap(window.window)
             return
@@ -186,6 +189,14 @@ class Windows:
         if not self._events.expects_hidden():
             return
         number = event.window.id
+        if self._screen.same_client(number, self._screen.manager()):
+            # A frame in the making, while windows that must stay hidden wait for theirs: it is mapped within a
+            # millisecond, so hide first, and look at whose it is when it is known (`_on_ReparentNotify`).
+            if self._fresh.keys() - self._frames.keys():
+                self._screen.conceal(number)
+                self._guessed.add(number)
+                self._screen.flush()
+            return
         owner = self._owner_of(self._screen.pid_of(number))
         if owner is None or not self._events.hides(owner):
             return
@@ -204,14 +215,19 @@ class Windows:
         if event.parent.id == self._screen.root.id:
             self._frames.pop(event.window.id, None)
             return
-        self._frames[event.window.id] = event.parent.id
+        frame = self._frames[event.window.id] = event.parent.id
         owner = self._fresh.get(event.window.id)
+        guessed = frame in self._guessed
+        self._guessed.discard(frame)
         if owner is not None and self._events.hides(owner):
-            self._screen.conceal(event.parent.id)  # the frame is not mapped yet: nothing is ever seen
-            self._screen.flush()
+            self._screen.conceal(frame)
+        elif guessed:
+            self._screen.reveal(frame)
+        self._screen.flush()
 
     def _on_DestroyNotify(self, event: Any) -> None:
         self._fresh.pop(event.window.id, None)
+        self._guessed.discard(event.window.id)
         self._frames.pop(event.window.id, None)
         self._forget(event.window.id)
 
@@ -271,6 +287,9 @@ class Windows:
         if window is None:
             return
         self._damage.pop(window.damage, None)
+        if self.active is window:
+            self.active = None
+            self._events.on_active(None)
         self._events.on_gone(window)
 
     def _sync_active(self) -> None:

@@ -7,25 +7,30 @@ The agent connects, says `hello` with its credential, then answers calls and rep
     control -> {"type": "call", "id": 7, "method": "show", "params": {"app": "mousepad"}}
     agent   -> {"type": "reply", "id": 7, "result": {"path": "shown", "duration_s": 0.004}}
     agent   -> {"type": "reply", "id": 8, "error": {"code": "unknown-app", "message": "..."}}
-    agent   -> {"type": "event", "kind": "app-launch", "time_s": 1.0, "app": "mousepad", "value": null, "detail": "shown"}
+    agent   -> {"type": "event", "kind": "app-launch", "time_s": 1.0, "app": "mousepad", "value": 0.004,
+                "detail": "shown"}
 
 Methods (params -> result):
 
     ping       {}                       -> {}
-    catalogue  {}                       -> {"apps": [{"id", "name", "categories", "icon", "mime_types"}]}  icon: data URL or ""
+    catalogue  {}                       -> {"apps": [{"id", "name", "categories", "icon", "mime_types"}]}
+                                           icon: data URL or ""
     launch     {"app", "hidden": bool, "files": [path]}  -> {"path": "hidden"|"cold", "duration_s"}
-    show       {"app"}                  -> {"path": "shown"|"raised"|"cold", "duration_s"}
+               a hidden launch is answered when the application has painted and is frozen; path "shown" if somebody
+               asked for it meanwhile
+    show       {"app", "thaw": bool = true}  -> {"path": "shown"|"raised"|"cold", "duration_s"}
+               answered when the picture is on the screen; "thaw": false leaves it frozen behind it, for measuring
     hide       {"app", "freeze": bool, "unmap": bool}    -> {"duration_s"}
     freeze     {"app"}                  -> {"duration_s"}
     thaw       {"app"}                  -> {"duration_s"}
     close      {"app"}                  -> {}
     list       {}                       -> {"apps": [{"app", "state": "hidden"|"frozen"|"shown", "pids": [int]}]}
-    sources    {"enabled": ["applications", ...]}  -> {}      see telemetry.events.TelemetrySource
+    sources    {"enabled": ["applications", ...], "sample_every_s": 30}  -> {}    see telemetry.events.TelemetrySource
     bound      {"user": str, "files": [path]}      -> {}      the home is attached: read it, and report from now on
     sample     {}                       -> {}      report resource use now
     notify     {"text"}                 -> {}      show a short message on the desktop
 
-Times in `time_s` are seconds since 1970-01-01 UTC; `duration_s` are seconds.
+The `value` of an app-launch is how long it took, in seconds. Times in `time_s` are seconds since 1970-01-01 UTC; `duration_s` are seconds.
 Standard library only: this module also runs inside the desktop.
 """
 
