@@ -109,6 +109,7 @@ def describe(trees: Hierarchies, idmap_problem: str, wanted_network: str) -> Seq
             "gpu",
             False,
             "there is one, but ghosts draw in software" if gpu else "none: ghosts draw in software",
+            "Nothing to do: applications work without one, only slower in 3D.",
         ),
     )
 

@@ -194,7 +194,12 @@ class Cgroups:
         Returns:
             The names of the limits that this host cannot enforce.
         """
-        wanted = {"cpu": limits.cpu_cores, "memory": limits.memory_bytes, "storage": limits.storage_bytes_per_s}
+        wanted = {
+            "cpu": limits.cpu_cores,
+            "memory": limits.memory_bytes,
+            "storage": limits.storage_bytes_per_s,
+            "network": limits.network_bytes_per_s,  # no cgroup limits it
+        }
         done = dict.fromkeys(wanted, False)
         rules = {"v2": v2_limits, "none": no_limits}.get(self.trees.mode, v1_limits)
         for controller, name, value in rules(limits, self.device):

@@ -44,6 +44,7 @@ from ghostdesk.kernel.resources import Resources
 Facts = dict[str, float | str]
 _T = TypeVar("_T")
 BUILDS_AT_ONCE = 2
+THREADS = 8
 NETWORKS = ("outbound", "isolated")
 
 
@@ -75,7 +76,7 @@ class LocalEngine:
         self._wanted_network = network
         self._idmap_problem = ""
         self._started: Builder | None = None
-        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="local-engine")
+        self._threads: ThreadPoolExecutor | None = None
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
         self._locks: dict[GhostId, asyncio.Lock] = {}
 
@@ -132,6 +133,8 @@ class LocalEngine:
         return self._started
 
     async def _in_thread(self, work: Callable[[], _T]) -> _T:
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="local-engine")
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def observe(self) -> Sequence[ObservedGhost]:
@@ -286,13 +289,20 @@ class LocalEngine:
 
     async def stop(self, *, keep_ghosts: bool) -> None:
         """Leave the host; with `keep_ghosts` false every ghost, mount, cgroup and socket of ours goes. Homes stay."""
-        if self._started is not None and not keep_ghosts:
-            names = [*self._records.ghosts(), *map(GhostId, await self._in_thread(self._builder.cgroups.ghosts))]
-            outcomes = [await self.apply(Destroy(ghost)) for ghost in dict.fromkeys(names)]
-            await self._in_thread(self._leave)
-            if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
-                raise failed[0]
-        self._threads.shutdown(wait=True)
+        try:
+            if self._started is not None and not keep_ghosts:
+                await self._destroy_all()
+        finally:
+            if self._threads is not None:
+                self._threads.shutdown(wait=True)
+                self._threads = None
+
+    async def _destroy_all(self) -> None:
+        names = [*self._records.ghosts(), *map(GhostId, await self._in_thread(self._builder.cgroups.ghosts))]
+        outcomes = [await self.apply(Destroy(ghost)) for ghost in dict.fromkeys(names)]
+        await self._in_thread(self._leave)
+        if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
+            raise failed[0]
 
     def _leave(self) -> None:
         self._builder.cgroups.remove_parent()

@@ -20,7 +20,7 @@ from pathlib import Path
 from ghostdesk.engines.local.mounts import attach_idmapped, mounted_under, unmount_all_under
 from ghostdesk.engines.local.records import GhostPaths, GhostRecord, Records, clear_disk_errors
 from ghostdesk.engines.local.sandbox import INSIDE_UID
-from ghostdesk.kernel.errors import EngineError
+from ghostdesk.kernel.errors import Conflict, EngineError
 from ghostdesk.kernel.ids import UserId
 
 FOLDERS = ("Desktop", "Documents", "Downloads", "Music", "Pictures", "Videos", ".config", ".cache", ".local/share")
@@ -83,10 +83,11 @@ class Homes:
         """Attach the home; the owner is on record before the home can be reached.
 
         Raises:
-            EngineError: the ghost has another owner, or the home is in another ghost and can only be in one.
+            Conflict: the ghost has another owner.
+            EngineError: the home is in another ghost and can only be in one.
         """
         if record.owner is not None and record.owner != user:
-            raise EngineError(
+            raise Conflict(
                 f"Ghost {record.ghost} belongs to another user.",
                 "Destroy it; a ghost is never handed to a second user.",
             )
