@@ -274,6 +274,12 @@ def _event_row(event: UsageEvent) -> EventRow:
 
 def _event(row: Row[Any]) -> UsageEvent:
     _, _, time_s, kind, user, app, desktop, value, detail, source = tuple(row)
-    return UsageEvent(
-        time_s, EventKind(kind), user, None if app is None else AppId(app), desktop, value, detail, source
-    )
+    try:
+        return UsageEvent(
+            time_s, EventKind(kind), user, None if app is None else AppId(app), desktop, value, detail, source
+        )
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"Event {row.id} in the database cannot be understood: {error}.",
+            "A newer ghostdesk may have written it, or the file is damaged: install the newer one, or check the file.",
+        ) from None

@@ -104,7 +104,7 @@ def open_store(path: Path, *, now_s: float, repair: bool = False) -> SqliteStore
     Args:
         path: the file.
         now_s: the present time, for the name of a file that is set aside.
-        repair: what to do with a damaged file: False raises and touches nothing; True moves it, with its companions,
+        repair: what to do with a damaged file: False raises and leaves it as it is; True moves it, with its companions,
             to ``NAME.corrupt-YYYYmmddTHHMMSSZ`` (nothing is ever deleted), and starts an empty database; the store's
             `set_aside` then says where the old one is. Only the control plane repairs, as no other may have it open.
 
@@ -139,6 +139,8 @@ def find_damage(path: Path) -> str | None:
                 return None if found == "ok" else found
             finally:
                 connection.close()
+        except UnicodeDecodeError as error:  # text, or even SQLite's own message, is no longer UTF-8
+            return str(error)
         except sqlite3.Error as error:
             if _code(error) in _DAMAGED:
                 return str(error)
@@ -209,6 +211,8 @@ def _told(path: Path) -> Iterator[None]:
         raise _told_error(path, error.orig) from error
     except sqlite3.Error as error:
         raise _told_error(path, error) from error
+    except UnicodeDecodeError as error:
+        raise _damaged(path, str(error)) from error
 
 
 def _told_error(path: Path, error: BaseException | None) -> StoreError:
