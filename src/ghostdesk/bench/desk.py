@@ -71,6 +71,11 @@ class Desk:
         catalogue = await self.call("catalogue")
         return frozenset(AppId(str(app["id"])) for app in catalogue["apps"])
 
+    async def running(self) -> frozenset[AppId]:
+        """Ids of the applications that run."""
+        listing = await self.call("list")
+        return frozenset(AppId(str(app["app"])) for app in listing["apps"])
+
     async def watch(self) -> RfbClient:
         """Connect an observer to the screen; close it yourself."""
         return await RfbClient.connect(self.engine.endpoint(self.ghost).rfb_path)

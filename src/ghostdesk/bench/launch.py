@@ -106,7 +106,7 @@ class _Run:
             return
         self.samples.append(LaunchSample(app.name, rung, number, timing.painted_s, timing.key_s))
         if rung not in EXEC_RUNGS and timing.key_s is None:
-            self._miss(app.name, rung, number, "the first key changed nothing that could be told from a caret")
+            self._miss(app.name, rung, number, "no echo of a first key was seen")
 
     def _miss(self, app: str, rung: Rung | None, number: int | None, reason: str) -> None:
         self.missing.append(Missing(app, rung, number, reason))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ghostdesk.bench.desk import BenchError, Desk
 from ghostdesk.bench.painted import PAINTED_SHARE, Window, answered_at, equal_share, painted_at, window_of
-from ghostdesk.bench.rfb import RfbClient
+from ghostdesk.bench.rfb import Recording, RfbClient
 from ghostdesk.bench.rfb_screen import Pixels
 from ghostdesk.bench.rungs import (
     EXEC_RUNGS,
@@ -23,6 +23,7 @@ from ghostdesk.bench.rungs import (
     Rung,
 )
 from ghostdesk.ghosts.commands import CallBackMemory, Freeze, ReclaimMemory, Thaw
+from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId
 
 DROP_CACHES = Path("/proc/sys/vm/drop_caches")
@@ -30,6 +31,9 @@ QUIET_EXEC_S, QUIET_WAKE_S = 1.5, 0.4
 """After a start, and after a wake: this long without a change is settled."""
 PAINT_TIMEOUT_S = 90.0
 WAKE_TIMEOUT_S = 10.0
+SAME_PICTURE_S = 3.0
+"""A window that has not come back as it was hidden within this is taken as it is when it has settled."""
+CLOSE_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,17 @@ class Stage:
         return await self._wake(rung)
 
     async def close(self) -> None:
-        """End the application; the next trial starts from nothing. Does not raise."""
+        """End the application; the next trial starts from nothing. Raises `RfbError` when the screen is gone."""
         self._shown = None
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(GhostdeskError, TimeoutError):
             await self._desk.apply(Thaw(self._desk.ghost))
             await self._desk.call("close", app=self._id)
-            await self._screen.wait_quiet(QUIET_WAKE_S, 5.0)
+            # An application that asks whether to save is ended by the agent after some seconds; started again before
+            # that, many hand the request to the process that is about to end.
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                while self._id in await self._desk.running():  # noqa: ASYNC110
+                    await asyncio.sleep(0.1)  # the agent has no word for "it ended"
+        await self._screen.wait_quiet(QUIET_WAKE_S, 5.0)
 
     async def _exec(self, rung: Rung) -> Timing:
         await self.close()
@@ -102,11 +111,11 @@ class Stage:
         begin_s = time.monotonic()
         show = asyncio.create_task(self._show(rung))
         try:
-            painted = await self._screen.wait_until(
-                lambda: equal_share(self._screen.live(), settled, window) >= PAINTED_SHARE, WAKE_TIMEOUT_S
+            same = await self._screen.wait_until(
+                lambda: equal_share(self._screen.live(), settled, window) >= PAINTED_SHARE, SAME_PICTURE_S
             )
             pressed_s = time.monotonic()
-            if painted:
+            if same:
                 self._screen.press(*self._app.key)
             path = await show
         finally:
@@ -115,14 +124,26 @@ class Stage:
             raise BenchError(f"{self._app.name} was started anew instead of shown.")
         await self._screen.wait_quiet(QUIET_WAKE_S, WAKE_TIMEOUT_S)
         self._screen.stop_recording()
-        if not painted:
-            raise BenchError(f"{self._app.name} did not come back as it was hidden within {WAKE_TIMEOUT_S:.0f} s.")
+        if not same:
+            return self._otherwise(recording, begin_s, window)
         painted_s = painted_at(recording.before, recording.updates, settled, window)
         if painted_s is None:
             raise BenchError(f"{self._app.name} came back, but not in what was recorded.")
         key_s = answered_at(settled, recording.updates, self._screen.picture(), window, pressed_s)
         await self._undo()
         return Timing(painted_s - begin_s, None if key_s is None else key_s - pressed_s, window)
+
+    def _otherwise(self, recording: Recording, begin_s: float, old: Window) -> Timing:
+        """The window is back, but elsewhere or with another picture: timed against what it settled as; no key."""
+        settled = self._screen.picture()
+        window = window_of(recording.before, settled)
+        if window is None or 2 * window.area_px < old.area_px:
+            raise BenchError(f"{self._app.name} did not come back whole.")
+        painted_s = painted_at(recording.before, recording.updates, settled, window)
+        if painted_s is None:
+            raise BenchError(f"{self._app.name} never had 98 % of its settled window on the screen.")
+        self._shown = settled, window
+        return Timing(painted_s - begin_s, None, window)
 
     async def _hide(self, rung: Rung, settled: Pixels, window: Window) -> None:
         """Leave the screen, then freeze and reclaim as the rung says."""
