@@ -1,15 +1,15 @@
 """The User Profile Engine: learns from events, and answers what each user and everyone together will need.
 
-What odd input does: events from before 1970 or after 2100 are ignored; so are events more than a day ahead of the latest
-time that `fit` or a forecast was asked for, as one wrong clock would otherwise age everybody's habits. Events that come
-late are set where they belong in the table of arrivals; in the models of sessions and of applications they are ignored.
-An unknown user gets everyone's forecast, and with no history at all a flat one.
+What odd input does: events from before 1970 or after 2100 are ignored; so are events more than a day ahead of the
+latest time that `fit` or a forecast was asked for, as one wrong clock would otherwise age everybody's habits. Events
+that come late are set where they belong in the table of arrivals; in the models of sessions and applications they are
+ignored. An unknown user gets everyone's forecast, and with no history at all a flat one.
 
-Learning event by event gives the same forecasts as `fit` on the same events in order, but for what is taken from everyone
-into a user's applications and resources: that is renewed after every 256 events.
+Learning event by event gives the same forecasts as `fit` on the same events in order, but for what is taken from
+everyone into a user's applications and resources: that is renewed after every 256 events.
 
-Cost, measured on one core of a shared 2-core machine: a tick takes some 20 ms for 1,000 users and 0.3 to 0.5 s for 10,000;
-a new slot of the week (every 30 minutes) adds 0.2 s for 10,000; learning takes some 40 microseconds an event.
+Cost, measured on one core of a shared 2-core machine: a tick takes some 20 ms for 1,000 users and 0.3 to 0.5 s for
+10,000; a new slot of the week (every 30 minutes) adds 0.2 s for 10,000; learning takes some 40 microseconds an event.
 """
 
 from __future__ import annotations

@@ -16,18 +16,19 @@ import numpy.typing as npt
 _MOST = 1e6
 """A pool larger than this is no pool of ours; larger expectations are cut to it."""
 _MOST_DISPERSION = 1e4
+_LEAST = 1e-12
 
 
 def count_distribution(expected: float, dispersion: float) -> npt.NDArray[np.float64]:
     """Probabilities of 0, 1, 2 ... sign-ins, up to where less than 1e-12 is left.
 
     Args:
-        expected: mean count; negative or not a number counts as 0, and 1e6 is the most.
+        expected: mean count; less than 1e-12 or not a number counts as 0, and 1e6 is the most.
         dispersion: variance divided by mean; below 1 counts as 1 (Poisson), and 10,000 is the most.
     """
     mean = 0.0 if math.isnan(expected) else min(max(expected, 0.0), _MOST)
     ratio = 1.0 if math.isnan(dispersion) else min(max(dispersion, 1.0), _MOST_DISPERSION)
-    if mean <= 0.0:
+    if mean < _LEAST:
         return np.ones(1)
     # The tail falls like a normal one near the mean and like a geometric one with mean `ratio` far out.
     last = math.ceil(mean + 12.0 * math.sqrt(mean * ratio) + 40.0 * ratio + 40.0)

@@ -48,7 +48,7 @@ class ResourceUse:
     """Learns from CPU, memory, network and storage samples of whole desktops; 1.1 kB a user.
 
     Samples that name an application are parts of another sample and are left out, and so are negative ones. Samples
-    count only while the user is signed in, as far as sign-ins and sign-outs are known: a prepared desktop is no use yet.
+    count only while the user is signed in, as far as that is known: a prepared desktop is no use yet.
     """
 
     def __init__(self) -> None:

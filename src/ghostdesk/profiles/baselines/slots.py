@@ -66,13 +66,13 @@ class WeekSlots:
         return (local_s % self.slot_s) / self.slot_s
 
     def pieces(self, now_s: float, horizon_s: float, slot_s: float) -> tuple[npt.NDArray[np.int64], float]:
-        """Cut a horizon into steps of `slot_s`, and each into pieces no longer than a slot of the week.
+        """Cut a horizon into steps of `slot_s`, and each into pieces of a sixth of a slot of the week at most.
 
         Returns:
             Slot numbers at the pieces' middles, shape (steps, pieces a step), and a piece's length in week slots.
         """
         steps = max(1, min(int(np.ceil(horizon_s / slot_s - 1e-9)), 10_000))
-        a_step = max(1, int(np.ceil(slot_s / self.slot_s)))
+        a_step = max(1, int(np.ceil(6.0 * slot_s / self.slot_s - 1e-9)))
         piece_s = slot_s / a_step
         numbers = [self.number(now_s + (i + 0.5) * piece_s) for i in range(steps * a_step)]
         return np.array(numbers, dtype=np.int64).reshape(steps, a_step), piece_s / self.slot_s
