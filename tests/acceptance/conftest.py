@@ -140,8 +140,9 @@ def site(background: BackgroundLoop, service: Service) -> Iterator[Site]:
     site.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    """One Chromium a module; not a session, as the driver keeps an event loop running in the tests' thread."""
     executable = shutil.which("chromium")
     if executable is None:
         pytest.skip("not installed: chromium")

@@ -68,6 +68,7 @@ async def test_signing_out_ends_this_session_alone(world: Any) -> None:
         assert (await here.delete("/api/session")).status_code == 204
         here.cookies.set("ghostdesk", cookie, domain="127.0.0.1")
         assert (await here.get("/api/me")).status_code == 401
+        assert [action for _, action, _ in world.store.audit][-3:] == ["make sign-in link", "sign in", "sign out"]
         assert (await there.get("/api/me")).status_code == 200
 
 

@@ -29,7 +29,11 @@ class MemoryAccounts:
         self.accounts: dict[UserId, StoredUser] = {}
         self.links: dict[bytes, tuple[UserId, float]] = {}
         self.sessions: dict[bytes, tuple[UserId, float]] = {}
+        self.audit: list[tuple[str, str, str]] = []
         self.broken: GhostdeskError | None = None
+
+    def add_audit(self, time_s: float, actor: str, action: str, subject: str, reason: str) -> None:
+        self.audit.append((actor, action, reason))
 
     def put_user(self, user: StoredUser) -> None:
         self.accounts[user.user] = user

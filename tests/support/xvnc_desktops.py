@@ -86,6 +86,7 @@ class XvncDesktops:
             "-depth",
             "24",
             "-AlwaysShared",
+            "-SendPrimary=0",  # what is merely selected is not copied
             "-nolisten",
             "tcp",
         ]

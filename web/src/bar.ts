@@ -19,6 +19,8 @@ export class Bar {
   ) {
     // noVNC keeps mouse events to itself; pointer events in the capture phase come first.
     addEventListener("pointermove", (event) => event.clientY <= EDGE_PX && this.reveal(), { capture: true });
+    // The keyboard belongs to the desktop; these three keys together lead out of it.
+    addEventListener("keydown", (event) => this.shortcut(event), { capture: true });
     byId("bar-handle").addEventListener("click", () => this.reveal());
     byId("bar-handle").addEventListener("focus", () => this.reveal());
     this.bar.addEventListener("pointerenter", () => this.reveal());
@@ -56,6 +58,15 @@ export class Bar {
 
   get openPanel(): boolean {
     return Object.values(this.panels).some((panel) => !panel.hidden);
+  }
+
+  private shortcut(event: KeyboardEvent): void {
+    const all = event.ctrlKey && event.altKey && event.shiftKey;
+    if (!all || !["Control", "Alt", "Shift"].includes(event.key) || document.body.dataset["view"] !== "desktop") return;
+    event.preventDefault();
+    event.stopPropagation();
+    this.reveal();
+    byId("apps-button").focus();
   }
 
   private toggle(name: string): void {

@@ -85,9 +85,10 @@ export class Desktop {
     if (notice.kind === "prepared" && notice.handle) {
       if (!this.opening && !this.handle?.active) this.adopt(notice.handle);
     } else if (notice.kind === "lost") {
-      if (notice.handle && this.handle && notice.handle.ghost !== this.handle.ghost) return;
+      if (!this.handle || (notice.handle && notice.handle.ghost !== this.handle.ghost)) return;
       this.why = notice.text;
-      if (this.handle) this.lost();
+      // Without a name it may be about an older desktop: then the stream's own end decides.
+      if (notice.handle || this.connection?.state === "ended") this.lost();
     }
     this.on.changed();
   }

@@ -297,7 +297,7 @@ function preconnectWanted(): boolean {
 }
 
 function greeting(hour: number): string {
-  if (hour < 5) return "Good night";
+  if (hour < 5) return "Hello";
   return hour < 12 ? "Good morning" : hour < 18 ? "Good afternoon" : "Good evening";
 }
 

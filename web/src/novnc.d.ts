@@ -21,6 +21,7 @@ declare module "@novnc/novnc" {
     clipboardPasteFrom(text: string): void;
     sendKey(keysym: number, code: string, down?: boolean): void;
     protected _display: Display;
+    protected _keyboard: { _allKeysUp(): void };
     protected _fbWidth: number;
     protected _fbHeight: number;
     protected _screen: HTMLDivElement;

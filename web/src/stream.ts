@@ -16,6 +16,12 @@ export class PaintedRFB extends RFB {
   private rects = 0;
   private toldSize = "";
 
+  constructor(target: HTMLElement, socket: WebSocket) {
+    super(target, socket, { shared: true });
+    // noVNC lets go of held keys when the window loses the focus, but not when another part of the page takes it.
+    this._canvas.addEventListener("blur", () => this._keyboard._allKeysUp());
+  }
+
   protected override _handleDataRect(): boolean {
     const done = super._handleDataRect();
     if (done) this.rects += 1;
@@ -86,7 +92,7 @@ export async function openStream(
       // The gateway's one text message: we are let in, and RFB follows. noVNC takes the socket over before the next
       // message is dispatched.
       clearTimeout(timer);
-      rfb = new PaintedRFB(target, socket, { shared: true });
+      rfb = new PaintedRFB(target, socket);
       rfb.resizeSession = true;
       rfb.qualityLevel = QUALITY;
       rfb.compressionLevel = COMPRESSION;

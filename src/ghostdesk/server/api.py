@@ -122,7 +122,7 @@ def _add_session(router: APIRouter, parts: Parts) -> None:
         cookie = request.cookies.get(address.cookie_name, "")
         await parts.authenticator.sign_out(cookie)
         parts.gateway.sign_out(who.session)
-        response = Response(status_code=204, headers={"Clear-Site-Data": '"storage"'})
+        response = Response(status_code=204)
         response.delete_cookie(address.cookie_name, path="/", secure=address.secure, httponly=True, samesite="strict")
         return response
 

@@ -14,7 +14,7 @@ from ghostdesk.kernel.errors import NotAllowed, NotFound
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.protocol import Store
 
-NEW_LINK = "Ask your operator for a new link; on the server, `ghostdesk sign-in` makes one."
+NEW_LINK = "Ask your operator for a new link; on the server, `ghostdesk sign-in-link` makes one."
 FRAGMENT = "sign-in"
 _TOKEN_LENGTH = 43  # of secrets.token_urlsafe(32)
 
@@ -63,6 +63,7 @@ def make_sign_in_link(store: Store, user: UserId, base_url: str, life_s: float, 
         raise NotAllowed(f"The account of {user!r} is disabled.", "Enable it first.")
     token = secrets.token_urlsafe(32)
     store.put_sign_in_link(link_digest(token), user, now_s + life_s)
+    store.add_audit(now_s, "operator", "make sign-in link", user, "")
     return f"{base_url.rstrip('/')}/#{FRAGMENT}={token}"
 
 
@@ -123,8 +124,12 @@ class LinkAuthenticator:
         digest = session_digest(cookie)
         identity = await self.who(cookie)
         if identity is not None:
-            await asyncio.to_thread(self._store.delete_web_sessions, identity.user, digest)
+            await asyncio.to_thread(self._end, identity)
         self._known.pop(digest, None)
+
+    def _end(self, identity: Identity) -> None:
+        self._store.delete_web_sessions(identity.user, identity.session)
+        self._store.add_audit(self._clock.now_s(), identity.user, "sign out", identity.user, "")
 
     def _exchange(self, proof: str, cookie: str) -> Identity:
         now_s = self._clock.now_s()
@@ -133,9 +138,11 @@ class LinkAuthenticator:
         if account is None:
             raise NotAllowed("This sign-in link was used already, or is too old.", NEW_LINK)
         if account.disabled:
+            self._store.add_audit(now_s, account.user, "sign in", account.user, "refused: the account is disabled")
             raise NotAllowed("This account is disabled.", "Ask your operator.")
         digest = session_digest(cookie)
         self._store.put_web_session(digest, account.user, now_s + self._session_life_s)
+        self._store.add_audit(now_s, account.user, "sign in", account.user, "by one-time link")
         return Identity(account.user, account.display_name, account.role, digest)
 
     def _look_up(self, digest: bytes, now_s: float) -> Identity | None:
