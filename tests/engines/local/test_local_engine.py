@@ -1,5 +1,7 @@
 """The local engine with real desktops: built, bound, frozen, found again, destroyed."""
 
+# ruff: noqa: ASYNC220, ASYNC221 - short commands, with nothing else on the loop
+
 import asyncio
 import json
 import os
@@ -270,6 +272,21 @@ async def test_half_destroyed_ghosts_are_finished_off(
     assert not (open_dir / "run/g2").exists()
 
 
+@pytest.mark.parametrize("engine", ["none", "v1"], indirect=True)
+async def test_a_crash_before_the_record_leaves_no_process(
+    engine: LocalEngine, template: DesktopTemplate, open_dir: Path, record_of: RecordOf
+) -> None:
+    outbound = DesktopTemplate(template.template, network="outbound")
+    assert (await engine.apply(Build(G1, outbound, NOTHING))).ok
+    record = record_of("g1")
+    pids = [int(str(record[key])) for key in ("pid", "network_pid")]
+    unborn = {**record, "pid": 0, "start_ticks": 0, "network_pid": 0}
+    (open_dir / "state/ghosts/g1/ghost.json").write_text(json.dumps(unborn))
+    assert not (await engine.observe())[0].alive
+    assert (await engine.apply(Destroy(G1))).ok
+    assert all(gone(pid) for pid in pids)
+
+
 @pytest.mark.parametrize("engine", ["auto", "v1"], indirect=True)
 async def test_memory_and_cpu_limits_reach_the_kernel(
     engine: LocalEngine, template: DesktopTemplate, open_dir: Path, inside: Inside
@@ -320,7 +337,8 @@ async def test_the_agent_can_freeze_one_application(
         "v2 = (app / 'cgroup.freeze').exists()\n"
         "(app / ('cgroup.freeze' if v2 else 'freezer.state')).write_text('1' if v2 else 'FROZEN')\n"
         "for _ in range(500):\n"
-        "    done = 'frozen 1' in (app / 'cgroup.events').read_text() if v2 else 'FROZEN' in (app / 'freezer.state').read_text()\n"
+        "    text = (app / ('cgroup.events' if v2 else 'freezer.state')).read_text()\n"
+        "    done = ('frozen 1' if v2 else 'FROZEN') in text\n"
         "    if done: break\n"
         "    time.sleep(0.01)\n"
         "print('frozen' if done else 'not')\n"

@@ -21,6 +21,7 @@ from ghostdesk.engines.local.launch import (
     log_tail,
     start_sandbox,
     wait_for_screen,
+    wait_until_set_up,
 )
 from ghostdesk.engines.local.mounts import bind_shared, mounted_under, unmount_all_under
 from ghostdesk.engines.local.processes import (
@@ -31,6 +32,7 @@ from ghostdesk.engines.local.processes import (
     read_process,
     reap,
     uids_in_use,
+    with_argument,
 )
 from ghostdesk.engines.local.records import (
     GhostPaths,
@@ -134,6 +136,7 @@ class Builder:
         )
         record = replace(record, pid=pid, start_ticks=start_ticks)
         self.records.write(record)
+        wait_until_set_up(pid, start_ticks, self.build_timeout_s, time.sleep)
         if outbound:
             entrances = self.cgroups.entrances(ghost, "net")
             slirp, slirp_start = network.start_network(pid, record.uid, paths.log, entrances)
@@ -219,6 +222,8 @@ class Builder:
         paths = self.records.paths(ghost)
         if record is not None and record.boot == boot_id():
             self._kill(record)
+        if record is None or record.pid == 0:
+            kill_strays(paths)
         for pid in self.cgroups.pids(ghost):
             if (process := read_process(pid)) is not None:
                 kill_and_wait(pid, process.start_ticks)
@@ -262,6 +267,17 @@ def _wait_gone(monitor: int, timeout_s: float = 2.0) -> None:
             break
         time.sleep(0.002)
     reap(monitor)
+
+
+def kill_strays(paths: GhostPaths) -> None:
+    """End what a crash left running between the start of the sandbox and its record: known by the slot it binds."""
+    for monitor in with_argument(str(paths.slot)):
+        family = descendants(monitor.pid)
+        for process in family[1:2]:
+            for slirp in with_argument(f"/proc/{process.pid}/ns/net"):
+                kill_and_wait(slirp.pid, slirp.start_ticks)
+        for process in family:
+            kill_and_wait(process.pid, process.start_ticks)
 
 
 def remove_folder(folder: Path, last: str = "") -> None:

@@ -105,6 +105,19 @@ def _read_all(descriptor: int, timeout_s: float) -> bytes:
     return text
 
 
+def wait_until_set_up(pid: int, start_ticks: int, timeout_s: float, sleep: Callable[[float], None]) -> None:
+    """Wait until bubblewrap has made way for the session; raises `BuildFailed` when it ends or takes too long.
+
+    Before that it configures the loopback interface, and fails if somebody else is at work in the same namespace.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    name = Path(f"/proc/{pid}/comm")
+    while is_alive(pid, start_ticks) and name.read_text().strip() == "bwrap":
+        if time.monotonic() > deadline_s:
+            raise BuildFailed(f"The sandbox was not set up within {timeout_s:g} s.")
+        sleep(0.002)
+
+
 def rfb_answers(path: Path, timeout_s: float = 1.0) -> bool:
     """Whether an RFB 3.8 server greets on this unix socket."""
     try:

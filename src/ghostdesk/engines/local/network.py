@@ -38,8 +38,8 @@ def start_network(
 ) -> tuple[int, int]:
     """Give a ghost's network namespace a way out, and return slirp4netns' pid and start time.
 
-    It runs outside the ghost, under the ghost's uid where it can, and refuses to forward to the host's loopback. Connections go
-    out only: nothing, other ghosts included, can connect in.
+    It runs outside the ghost, under the ghost's uid where it can, and refuses to forward to the host's loopback.
+    Connections go out only: nothing, other ghosts included, can connect in.
 
     Args:
         pid: a process of the ghost.

@@ -157,6 +157,18 @@ def continue_all(stopped: Iterable[tuple[int, int]]) -> None:
         send(pid, start_ticks, signal.SIGCONT)
 
 
+def with_argument(argument: str) -> list[Process]:
+    """Processes that were started with exactly this word on their command line."""
+    word = os.fsencode(argument)
+    found = []
+    for entry in PROC.iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if word in (entry / "cmdline").read_bytes().split(b"\0"):
+                    found.append(read_process(int(entry.name)))
+    return [process for process in found if process is not None]
+
+
 def uids_in_use() -> set[int]:
     """The real owners of every process on the host."""
     found = set()
