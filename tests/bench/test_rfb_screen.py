@@ -12,7 +12,7 @@ from ghostdesk.bench.rfb_screen import Patch, Screen, shake_hands
 from ghostdesk.bench.rfb_wire import RfbError
 
 
-def rect(x: int, y: int, width: int, height: int, encoding: int, content: bytes = b"") -> bytes:  # noqa: PLR0917
+def rect(x: int, y: int, width: int, height: int, encoding: int, content: bytes = b"") -> bytes:
     return struct.pack(">HHHHi", x, y, width, height, encoding) + content
 
 
