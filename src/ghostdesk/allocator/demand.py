@@ -58,7 +58,7 @@ def personal_wishes(request: PlanRequest) -> tuple[tuple[PersonalWish, ...], tup
         threshold = policy.warm_threshold * (0.5 if user in held else 1.0)
         if probability < threshold or (policy.forecast_only and user not in request.expected):
             continue
-        why = "is at the door" if user in request.expected else _why(curve, probability, policy.warm_lead_s)
+        why = "has come to the page" if user in request.expected else _why(curve, probability, policy.warm_lead_s)
         wishes.append(PersonalWish(user, probability, likely_apps(curve, policy), why))
     if not wishes:
         return (), (), 0.0

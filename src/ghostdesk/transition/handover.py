@@ -28,7 +28,7 @@ class SeamlessTransition:
             Conflict: the ghost belongs to somebody else.
         """
         _rightful(found, user)
-        return BindRequested(user, f"{user} is at the door")
+        return BindRequested(user, "prepared when you came to this page")
 
 
 def _rightful(found: Match, user: UserId) -> None:
