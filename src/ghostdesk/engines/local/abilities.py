@@ -26,9 +26,11 @@ PACKAGES = {
     "xprop": "x11-utils",
     "dbus-run-session": "dbus",
     "setpriv": "util-linux",
-    "python3": "python3-xlib",
+    "python3": "python3",
 }
 """The programs of a desktop, and the package of each on Debian and Ubuntu."""
+PYTHON_PACKAGES = {"Xlib": "python3-xlib", "psutil": "python3-psutil"}
+"""The modules that the agent cannot do without; sound and file watching are optional to it."""
 ASSUMED_NETWORK_BYTES_PER_S = 125e6
 """One gigabit a second, where no network card tells its speed."""
 ASSUMED_STORAGE_BYTES_PER_S = 500e6
@@ -42,12 +44,27 @@ def check_requirements() -> None:
     if missing:
         packages = " ".join(sorted({PACKAGES[name] for name in missing}))
         raise MissingRequirement(f"{', '.join(missing)} is not installed.", f"Run: apt-get install {packages}")
+    if modules := missing_modules():
+        packages = " ".join(PYTHON_PACKAGES[name] for name in modules)
+        raise MissingRequirement(
+            f"Debian's Python has no {', '.join(modules)}, which the agent inside desktops needs.",
+            f"Run: apt-get install {packages}",
+        )
     if problem := namespaces_problem():
         raise MissingRequirement(
             f"This host refuses unprivileged user namespaces ({problem}).",
             "Set user.max_user_namespaces above 0 and, where they exist, kernel.unprivileged_userns_clone=1 and "
             "kernel.apparmor_restrict_unprivileged_userns=0 with sysctl; in a container, allow them in its profile.",
         )
+
+
+def missing_modules(python: str = "/usr/bin/python3") -> list[str]:
+    """Which modules the Python that runs inside desktops lacks."""
+    code = "import sys, importlib.util as u; print(*[n for n in sys.argv[1:] if u.find_spec(n) is None])"
+    done = subprocess.run(
+        [python, "-I", "-c", code, *PYTHON_PACKAGES], capture_output=True, text=True, timeout=20, check=False
+    )
+    return done.stdout.split() if done.returncode == 0 else list(PYTHON_PACKAGES)
 
 
 def namespaces_problem() -> str:
