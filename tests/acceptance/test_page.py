@@ -157,6 +157,7 @@ def test_a_dropped_line_comes_back_by_itself(page: Any, site: Any) -> None:
     sign_in(page, site)
     preconnected(page)
     open_desktop(page)
+    focus_editor(page, site)
     site.stop()
     page.wait_for_selector("#bar.open #line-text:has-text('Connection lost')")
     page.wait_for_selector(".layer .still")
