@@ -160,7 +160,8 @@ class HourOfWeekArrivals:
         ahead, share = self.slots.pieces(now_s, horizon_s, slot_s)
         rates = self.pooled.predict(self.slots.number(now_s), self.slots.fraction(now_s), ahead)
         expected = (rates.expected * share).sum(axis=1)
-        return ArrivalCurve(now_s, slot_s, tuple(expected.tolist()), rates.dispersion)
+        # Counts of longer slots are more over-dispersed: this is the dispersion of one slot of the curve.
+        return ArrivalCurve(now_s, slot_s, tuple(expected.tolist()), rates.dispersion(float(expected.mean())))
 
     def _hazards(self, chance: Floats32, now_s: float, horizon_s: float, slot_s: float) -> Floats:
         ahead, share = self.slots.pieces(now_s, horizon_s, slot_s)

@@ -18,23 +18,29 @@ _RECENT_SLOTS = 6
 _RECENT_STRENGTH = 5.0
 """Sign-ins that the last hours need before they outweigh the table."""
 _RATIO_FADE_SLOTS = 6.0
-_MOST_DISPERSION = 50.0
+_MOST_UNCERTAINTY = 4.0
+_LEAST_EXPECTED = 0.02
+_FEWEST_SLOTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class PooledRates:
-    """Expected sign-ins a slot of the week, and their variance divided by their mean."""
+    """Expected sign-ins in a whole slot of the week each, and the squared relative error of these rates."""
 
     expected: Floats
-    dispersion: float
+    uncertainty: float
+
+    def dispersion(self, expected: float) -> float:
+        """Variance over mean of a count with this mean: Poisson counts at a rate that is itself gamma distributed."""
+        return 1.0 + self.uncertainty * expected
 
 
 class PooledArrivals:
     """Counts by week and slot of the week. Slot numbers are those of `WeekSlots`.
 
     The expectation of a slot is a weighted mean of the same slot in earlier weeks, shrunk towards the same time of all
-    days, times the ratio of actual to expected sign-ins in the last hours, which fades ahead. The dispersion is the
-    Pearson statistic of the one-step-ahead expectations over the weeks kept, so it counts the errors of the table too.
+    days, times the ratio of actual to expected sign-ins in the last hours, which fades ahead. How uncertain the rates
+    are is estimated from the one-step-ahead errors of the table over the weeks kept.
     """
 
     def __init__(self, a_week: int, a_day: int) -> None:
@@ -77,7 +83,7 @@ class PooledArrivals:
         seen = flat_actual[-_RECENT_SLOTS:].sum() + self._count(now)
         ratio = (seen + _RECENT_STRENGTH) / (past.sum() + running + _RECENT_STRENGTH)
         fade = np.exp(-np.maximum(ahead - now, 0) / _RATIO_FADE_SLOTS)
-        return PooledRates(ahead_table * (1.0 + (ratio - 1.0) * fade), _dispersion(flat_expected, flat_actual))
+        return PooledRates(ahead_table * (1.0 + (ratio - 1.0) * fade), _uncertainty(flat_expected, flat_actual))
 
     def _count(self, number: int) -> int:
         counts = self._weeks.get(number // self._a_week)
@@ -111,11 +117,11 @@ class PooledArrivals:
         return (sums + _PRIOR_WEEKS * np.tile(by_day, days)) / (weights + _PRIOR_WEEKS)
 
 
-def _dispersion(expected: Floats, actual: Floats) -> float:
-    """Pearson's: squared errors over expectations, of slots in which at least something was expected; 1 or more."""
+def _uncertainty(expected: Floats, actual: Floats) -> float:
+    """The squared relative error of the rate, by moments: what squared errors exceed chance by; 0 to 4."""
     ahead = expected[: len(actual)]
-    used = ahead > 0.02
-    if used.sum() < 20:
-        return 1.0
-    errors = (actual[used] - ahead[used]) ** 2
-    return float(np.clip(errors.sum() / ahead[used].sum(), 1.0, _MOST_DISPERSION))
+    used = ahead > _LEAST_EXPECTED
+    if used.sum() < _FEWEST_SLOTS:
+        return 0.0
+    beyond = (actual[used] - ahead[used]) ** 2 - ahead[used]
+    return float(np.clip(beyond.sum() / (ahead[used] ** 2).sum(), 0.0, _MOST_UNCERTAINTY))
