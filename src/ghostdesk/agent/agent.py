@@ -135,10 +135,10 @@ class Agent:
 
     # Methods, as agent/wire.py lists them
 
-    def _do_ping(self, params: Result, done: Done) -> None:
+    def _do_ping(self, _: Result, done: Done) -> None:
         done({})
 
-    def _do_catalogue(self, params: Result, done: Done) -> None:
+    def _do_catalogue(self, _: Result, done: Done) -> None:
         done({"apps": [self._described(app) for app in self._apps.known().values()]})
 
     def _do_launch(self, params: Result, done: Done) -> None:
@@ -165,7 +165,7 @@ class Agent:
         self._apps.close(text(params, "app"))
         done({})
 
-    def _do_list(self, params: Result, done: Done) -> None:
+    def _do_list(self, _: Result, done: Done) -> None:
         done({"apps": self._apps.listing()})
 
     def _do_sources(self, params: Result, done: Done) -> None:
@@ -186,7 +186,7 @@ class Agent:
         self._switch()
         done({})
 
-    def _do_sample(self, params: Result, done: Done) -> None:
+    def _do_sample(self, _: Result, done: Done) -> None:
         self._samples.sample()
         done({})
 
@@ -254,8 +254,8 @@ def timed(done: Done, work: Any) -> None:
 def prefetch(home: str, files: list[str]) -> None:
     """Ask the kernel to read files of the home that are likely to be wanted; it does so in the background."""
     for name in files[:MAX_PREFETCH_FILES]:
-        path = os.path.realpath(os.path.join(home, name))
-        if not path.startswith(os.path.realpath(home) + os.sep):
+        path = Path(home, name).resolve()
+        if not path.is_relative_to(Path(home).resolve()):
             continue
         with contextlib.suppress(OSError):
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)

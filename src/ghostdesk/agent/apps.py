@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ghostdesk.agent import catalogue, processes
@@ -84,9 +85,11 @@ class Applications:
                 run = Run(number, app_id(name), group, frozen=group.frozen(), had_window=True)
                 self._runs[number] = run
                 self._watch(run)
-        self.windows.start()
+        self.windows.take_over()
         for run in self._runs.values():
             run.hidden = any(window.hidden for window in self.windows.of(run.number))
+        self.windows.follow()
+        for run in self._runs.values():
             if run.frozen and not run.hidden:
                 self._thaw(run)  # it died between showing and thawing
 
@@ -120,7 +123,7 @@ class Applications:
     # What can be asked
 
     def launch(self, app: str, *, hidden: bool, files: Iterable[str], done: Done) -> None:
-        """Start an application; one that runs already is shown (with `files`, told to open them), never started twice."""
+        """Start an application. One that runs is never started twice: it is shown, and told to open `files`."""
         run = self._running(app)
         if not hidden:
             self.show(app, done=done, files=list(files))
@@ -152,6 +155,7 @@ class Applications:
         else:
             self._thaw(run)
         if files:
+            self._thaw(run)  # whoever joins a frozen group is frozen, too, before it could execute anything
             self._again(run, files)
         waiter = Waiter(done, run.app, "shown" if was_hidden else "raised", since_s)
         if any(window.normal for window in windows):
@@ -239,7 +243,8 @@ class Applications:
     def on_gone(self, window: Window) -> None:
         """A window is no more."""
         if window.owner is None and window.app is not None:
-            if not any(w.app == window.app and w.owner is None for w in self.windows.all.values()):
+            others = [w for w in self.windows.all.values() if w.app == window.app and w.owner is None]
+            if not others:
                 self._usage.foreign_exit(window.app)
 
     def on_active(self, window: Window | None) -> None:
@@ -301,7 +306,7 @@ class Applications:
     def _start(self, app: str, *, hidden: bool, files: Iterable[str]) -> Run:
         entry = self._entry(app)
         number, self._next = self._next, self._next + 1
-        program = os.path.basename(entry.command[0])
+        program = Path(entry.command[0]).name
         for other in self._runs.values():
             if other.frozen and other.program == program:
                 # Programs with one instance hand over to the one that runs (LibreOffice): it must be able to answer.
@@ -321,7 +326,7 @@ class Applications:
     def _again(self, run: Run, files: list[str]) -> None:
         """Start the program once more in the same group, to hand files over to the one that runs."""
         process = start(self._entry(run.app), run.group, files)
-        self._loop.later(LAUNCH_LIMIT_S, lambda: process.poll())
+        self._loop.later(LAUNCH_LIMIT_S, process.poll)
 
     def _cold(self, app: str, files: list[str], done: Done, since_s: float) -> None:
         run = self._start(app, hidden=False, files=files)
@@ -413,10 +418,8 @@ class Applications:
             self._loop.forget(run.watched_fd)
             os.close(run.watched_fd)
             run.watched_fd = -1
-        if run.process is not None and run.process.poll() is None:
-            pids = [run.process.pid]
-        else:
-            pids = run.group.pids()
+        ours = run.process is not None and run.process.poll() is None
+        pids = [run.process.pid] if ours else run.group.pids()
         for pid in pids:
             try:
                 run.watched_fd = os.pidfd_open(pid)

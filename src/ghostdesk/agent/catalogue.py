@@ -132,12 +132,12 @@ def folders(environment: Mapping[str, str]) -> list[Path]:
 
 def read_all(environment: Mapping[str, str]) -> dict[AppId, App]:
     """Every application that can be started; a file in the home hides one of the same name in the system."""
-    language = (environment.get("LC_ALL") or environment.get("LC_MESSAGES") or environment.get("LANG") or "").split(".")
+    language = next((v for k in ("LC_ALL", "LC_MESSAGES", "LANG") if (v := environment.get(k))), "").partition(".")[0]
     found: dict[AppId, App | None] = {}
     for base in folders(environment):
         for path, app in _files(base / "applications"):
             if app not in found and len(found) < MAX_APPS:
-                found[app] = _read(path, app, language[0])
+                found[app] = _read(path, app, language)
     return {app: entry for app, entry in sorted(found.items()) if entry is not None}
 
 
@@ -177,7 +177,7 @@ def _keys(text: str) -> dict[str, str]:
 
 
 def _localized(keys: Mapping[str, str], key: str, language: str) -> str:
-    for suffix in (language, language.split("_")[0]):
+    for suffix in (language, language.partition("_")[0]):
         if suffix and (value := keys.get(f"{key}[{suffix}]")):
             return value
     return keys.get(key, "")
@@ -193,7 +193,7 @@ def _unescape(value: str) -> str:
 
 
 def _quoted_words(value: str) -> list[tuple[str, bool]] | None:
-    """Words and whether each was quoted; None for an open quote. Only double quotes exist here, as the standard says."""
+    """Words and whether each was quoted; None for an open quote. Only double quotes exist in the standard."""
     words: list[tuple[str, bool]] = []
     current: list[str] = []
     quoted = inside = False
@@ -217,7 +217,7 @@ def _quoted_words(value: str) -> list[tuple[str, bool]] | None:
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, AppId]]:
-    """Desktop files under `folder` (two levels), with ids made as the standard says: subfolders joined by dashes."""
+    """Desktop files under `folder` (two levels), with ids made as the standard says: folders joined by dashes."""
     for path in sorted([*folder.glob("*.desktop"), *folder.glob("*/*.desktop")]):
         try:
             yield path, app_id("-".join(path.relative_to(folder).parts))
@@ -276,7 +276,7 @@ def class_index(apps: Iterable[App]) -> dict[str, AppId]:
     promised = [(app.wm_class, app.app) for app in entries]
     named = [(app.app, app.app) for app in entries]
     short = [(app.app.rpartition(".")[2], app.app) for app in entries]
-    programs = [(os.path.basename(app.command[0]), app.app) for app in entries]
+    programs = [(Path(app.command[0]).name, app.app) for app in entries]
     for name, app_name in promised + named + short + programs:
         if name:
             index.setdefault(class_key(name), app_name)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ghostdesk.agent import inotify, processes
@@ -65,7 +65,7 @@ class Microphone:
 
         if not self._wanted or self._process is not None:
             return
-        if not os.path.exists(pulse_socket()) or shutil.which("pactl") is None:
+        if not Path(pulse_socket()).exists() or shutil.which("pactl") is None:
             self._loop.later(RETRY_S, self._connect)
             return
         self._process = subprocess.Popen(
@@ -130,7 +130,7 @@ def pulse_socket() -> str:
     server = os.environ.get("PULSE_SERVER", "")
     if server.startswith("unix:"):
         return server.removeprefix("unix:")
-    return os.path.join(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "pulse/native")
+    return str(Path(os.environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "pulse/native"))
 
 
 class Camera:
@@ -144,13 +144,13 @@ class Camera:
         self._loop = loop
         self._use = OnOff(reporter, "camera")
         self._app_of_pid = app_of_pid
-        self._pattern = os.path.join(folder, "video*")
+        self._folder = Path(folder)
         self._inotify: inotify.Inotify | None = None
         self._due = False
 
     def start(self) -> None:
         """Begin, where there is a camera."""
-        devices = glob.glob(self._pattern)
+        devices = self._devices()
         if self._inotify is not None or not devices:
             return
         try:
@@ -175,8 +175,11 @@ class Camera:
             self._due = True
             self._loop.later(SETTLE_S, self._look)
 
+    def _devices(self) -> list[str]:
+        return [str(path) for path in self._folder.glob("video*")]
+
     def _look(self) -> None:
         self._due = False
-        devices = set(glob.glob(self._pattern))
+        devices = set(self._devices())
         users = [pid for pid in processes.all_pids() if devices & set(processes.open_files(pid))]
         self._use.set({self._app_of_pid(pid) for pid in users})

@@ -73,7 +73,7 @@ class FileTypes:
             if events & inotify.IS_FOLDER:
                 folder, depth = self._folders[watch]
                 if events & (inotify.CREATED | inotify.MOVED_IN):
-                    self._add(os.path.join(folder, name), depth + 1)
+                    self._add(f"{folder}/{name}", depth + 1)
             elif name:
                 self._seen(mime_type(name))
 

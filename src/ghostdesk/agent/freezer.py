@@ -14,7 +14,7 @@ from typing import Protocol
 from ghostdesk.agent import processes
 
 RUN_VARIABLE = "GHOSTDESK_RUN"
-"""Environment variable that every process of a group inherits: how groups are found again where there are no cgroups."""
+"""Environment variable that every process of a group inherits: how groups are found where there are no cgroups."""
 _NAME = re.compile(r"app-[0-9]{1,9}")
 CONFIRM_S = 0.25
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ghostdesk.agent import catalogue
@@ -70,12 +71,12 @@ def start(entry: catalogue.App, group: Group, files: Iterable[str], *, quiet: bo
         return subprocess.Popen(
             arguments,
             env=environment,
-            cwd=home if os.path.isdir(home) else "/",
+            cwd=home if Path(home).is_dir() else "/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=group.join,  # one thread here, and it only opens and writes: safe between fork and exec
+            preexec_fn=group.join,  # noqa: PLW1509 - one thread here, and it only opens and writes: safe between fork and exec
         )
     except (OSError, subprocess.SubprocessError) as problem:
         raise AgentFault("cannot-start", f"{entry.app} cannot be started: {problem}") from None

@@ -1,4 +1,4 @@
-"""The agent's end of the control socket: connects, says hello, and tries again for ever when the control plane is away."""
+"""The agent's end of the control socket: connects, says hello, and for ever tries again."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Stat:
 
 def all_pids() -> list[int]:
     """Every process that can be seen from here."""
-    return [int(name) for name in os.listdir(PROC) if name.isdigit()]
+    return [int(path.name) for path in PROC.iterdir() if path.name.isdigit()]
 
 
 def stat(pid: int) -> Stat | None:
@@ -44,7 +44,7 @@ def cpu_ticks(pids: list[int]) -> int:
 def owned_by_me(pid: int) -> bool:
     """Whether the process runs under this user."""
     try:
-        return os.stat(PROC / str(pid)).st_uid == os.geteuid()
+        return (PROC / str(pid)).stat().st_uid == os.geteuid()
     except OSError:
         return False
 
@@ -107,12 +107,12 @@ def open_files(pid: int) -> list[str]:
     folder = PROC / str(pid) / "fd"
     found = []
     try:
-        names = os.listdir(folder)
+        links = list(folder.iterdir())
     except OSError:
         return []
-    for name in names:
+    for link in links:
         try:
-            found.append(os.readlink(folder / name))
+            found.append(str(link.readlink()))
         except OSError:
             continue
     return found

@@ -1,4 +1,4 @@
-"""The only way out for what the agent sees: checks that reporting is allowed, and lets nothing through but facts of use.
+"""The only way out for what the agent sees: checks that reporting is allowed, and lets only facts of use through.
 
 The words for kinds and sources are those of `ghostdesk.telemetry.events`; they are written out here, since importing
 that module (dataclasses and hashing) would cost every desktop 4 MiB. A test compares the two.

@@ -2,8 +2,8 @@
 but not shown.
 
 How a window is hidden with its picture (X Composite protocol 0.4): every window of the desktop is redirected by
-`RedirectSubwindows(root, Automatic)`, which changes nothing that can be seen. A window that is redirected a second time,
-as `Manual`, stays mapped and keeps its picture up to date, but the server no longer draws it. Undoing that draws it at
+`RedirectSubwindows(root, Automatic)`, which changes nothing that can be seen. A window that is redirected once more, as
+`Manual`, stays mapped and keeps its picture up to date, but the server no longer draws it. Undoing that draws it at
 once, from the server's own memory, whether or not its application is running. No window manager takes part, so it works
 for maximised windows, too (they cannot be moved off-screen), and a screen that changes its size cannot bring one back.
 """
@@ -28,7 +28,7 @@ class NoDisplay(Exception):
 
 
 class Screen:
-    """One connection to the X server. Windows are plain numbers here; those that are gone are passed over in silence."""
+    """One connection to the X server. Windows are plain numbers; those that are gone are passed over in silence."""
 
     def __init__(self, name: str | None = None) -> None:
         try:
@@ -196,8 +196,7 @@ class Screen:
             place = self.root.translate_coords(window, 0, 0)
         except error.XError:
             return (0, 0, 0, 0)
-        # python-xlib answers with the root's place seen from the window: the other way round.
-        return (-int(place.x), -int(place.y), int(size.width), int(size.height))
+        return (int(place.x), int(place.y), int(size.width), int(size.height))
 
     def idle_s(self) -> float:
         """Seconds since the last key, click or move; 0 where the server cannot say."""
@@ -217,7 +216,7 @@ class Screen:
         """Add or remove window states such as ``SKIP_TASKBAR``, two a message."""
         atoms = [self.atom(f"_NET_WM_STATE_{state}") for state in states]
         for start in range(0, len(atoms), 2):
-            pair = (atoms[start : start + 2] + [0])[:2]
+            pair = [*atoms[start : start + 2], 0][:2]
             self.ask(window, "_NET_WM_STATE", int(on), *pair, 2)
 
     def activate(self, window: int) -> None:

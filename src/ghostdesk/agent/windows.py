@@ -9,7 +9,6 @@ from typing import Any, Protocol
 from ghostdesk.agent.screen import Screen
 from ghostdesk.kernel.ids import AppId
 
-APP_PROPERTY = "_GHOSTDESK_APP"
 HIDDEN_PROPERTY = "_GHOSTDESK_HIDDEN"
 """On a hidden window: 1 concealed, 2 unmapped; then its place on the screen. An agent that starts anew reads it."""
 CONCEALED, UNMAPPED = 1, 2
@@ -102,18 +101,22 @@ class Windows:
         """The group's windows."""
         return [window for window in self.all.values() if window.owner == owner]
 
-    def start(self) -> None:
-        """Find the windows that are there, and take over what an earlier agent hid."""
+    def take_over(self) -> None:
+        """Find what an earlier agent hid, and keep it hidden."""
         hidden: list[Window] = []
         for number in self._screen.top_level() + self._screen.clients():
             mark = self._screen.numbers(number, HIDDEN_PROPERTY)
             if len(mark) == 3 and number not in self.all:
-                window = self._describe(number, managed=number in self._screen.clients())
+                managed = number in self._screen.clients() or mark[0] == UNMAPPED
+                window = self._describe(number, managed=managed)
                 window.hidden, window.place = mark[0], (mark[1], mark[2])
                 self.all[number] = window
                 hidden.append(window)
         self._screen.take_over([window.frame for window in hidden if window.hidden == CONCEALED])
-        for window in hidden:
+
+    def follow(self) -> None:
+        """Tell of the windows that are there, and from now on of those that come."""
+        for window in list(self.all.values()):
             self._events.on_window(window)
         self._sync_clients()
         self._sync_active()
@@ -134,10 +137,7 @@ class Windows:
         window.place = (x_px, y_px)
         window.hidden = UNMAPPED if unmap else CONCEALED
         # The mark comes before the deed, so that an agent that dies in between leaves a window that can be found.
-        if window.managed:
-            self._screen.set_numbers(
-                window.window, HIDDEN_PROPERTY, [window.hidden, *(max(0, n) for n in window.place)]
-            )
+        self._screen.set_numbers(window.window, HIDDEN_PROPERTY, [window.hidden, *(max(0, n) for n in window.place)])
         if unmap:
             self._screen.unmap(window.window)
             return
@@ -154,10 +154,9 @@ class Windows:
             self._screen.map(window.window)
         else:
             self._screen.reveal(window.frame)
-        if window.managed:
-            self._screen.delete(window.window, HIDDEN_PROPERTY)
-            if was == CONCEALED:
-                self._screen.set_states(window.window, _HIDDEN_STATES, on=False)
+        self._screen.delete(window.window, HIDDEN_PROPERTY)
+        if window.managed and was == CONCEALED:
+            self._screen.set_states(window.window, _HIDDEN_STATES, on=False)
 
     def topmost(self, windows: list[Window]) -> Window | None:
         """The one of `windows` that is on top; a main window if stacking says nothing."""
@@ -239,7 +238,8 @@ class Windows:
         elif event.atom == self._screen.atom("_NET_ACTIVE_WINDOW"):
             self._sync_active()
         elif event.atom == self._screen.atom(self._launch_property) and event.state == 0:
-            if app := self._screen.text(self._screen.root.id, self._launch_property, delete=True):
+            app = self._screen.text(self._screen.root.id, self._launch_property, delete=True)
+            if app:
                 self._events.on_request(app)
 
     def _on_DamageNotify(self, event: Any) -> None:

@@ -30,7 +30,8 @@ Methods (params -> result):
     sample     {}                       -> {}      report resource use now
     notify     {"text"}                 -> {}      show a short message on the desktop
 
-The `value` of an app-launch is how long it took, in seconds. Times in `time_s` are seconds since 1970-01-01 UTC; `duration_s` are seconds.
+The `value` of an app-launch is how long it took, in seconds.
+Times in `time_s` are seconds since 1970-01-01 UTC; `duration_s` are seconds.
 Standard library only: this module also runs inside the desktop.
 """
 
