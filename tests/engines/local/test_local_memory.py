@@ -85,10 +85,13 @@ async def test_a_ghost_is_parked_and_wakes(swap: Path, engine: LocalEngine, temp
 def test_zram_leaves_things_as_they_were() -> None:
     if os.geteuid() != 0 or not Path("/sys/block/zram0").exists():
         pytest.skip("needs root and zram")
-    before = (Path("/proc/swaps").read_text(), Path("/proc/sys/vm/swappiness").read_text())
+    used = []
     try:
-        with zram_swap(64 * MIB), pytest.raises(ValueError, match="body"):
+        with pytest.raises(ValueError, match="body"), zram_swap(64 * MIB) as device:
+            used.append(device)
+            assert device.name in Path("/proc/swaps").read_text()
             raise ValueError("body")
     except MissingRequirement as error:
         pytest.skip(str(error))
-    assert (Path("/proc/swaps").read_text(), Path("/proc/sys/vm/swappiness").read_text()) == before
+    assert used[0].name not in Path("/proc/swaps").read_text()
+    assert (used[0] / "disksize").read_text() == "0\n"

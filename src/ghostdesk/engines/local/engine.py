@@ -142,13 +142,13 @@ class LocalEngine:
         return await self._in_thread(self._observe)
 
     def _observe(self) -> list[ObservedGhost]:
-        found = []
+        builder, found = self._builder, []
         for ghost in self._records.ghosts():
             record = self._records.read(ghost)
             if record is None:
                 found.append(ObservedGhost(ghost, alive=False, frozen=False, owner=None, template=""))
                 continue
-            alive = self._builder.is_alive(record)
+            alive = builder.is_alive(record)
             used_bytes, cpu_s = self._use(record) if alive else (0, 0.0)
             frozen = alive and self._is_frozen(record)
             found.append(ObservedGhost(ghost, alive, frozen, record.owner, record.template, used_bytes, cpu_s))

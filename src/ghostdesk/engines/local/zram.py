@@ -26,7 +26,7 @@ def _free_device(sys: Path = Path("/sys")) -> Path | None:
 
 @contextlib.contextmanager
 def zram_swap(size_bytes: int, algorithm: str = "zstd", priority: int = 100) -> Iterator[Path]:
-    """Swap on a zram device of `size_bytes` (uncompressed), taken down again at the end, with swappiness restored.
+    """Swap on a zram device of `size_bytes` (uncompressed), taken down again at the end.
 
     Yields:
         The device's folder in /sys/block, with `mm_stat` in it.
@@ -38,15 +38,10 @@ def zram_swap(size_bytes: int, algorithm: str = "zstd", priority: int = 100) -> 
     if device is None or not all(map(shutil.which, ("mkswap", "swapon", "swapoff"))):
         raise MissingRequirement("zram cannot be set up here.", "Load the zram module and install util-linux.")
     node = Path("/dev") / device.name
-    swappiness = Path("/proc/sys/vm/swappiness")
-    before = swappiness.read_text()
     try:
         _set_up(device, node, size_bytes, algorithm, priority)
-        swappiness.write_text("100")
         yield device
     finally:
-        with contextlib.suppress(OSError):
-            swappiness.write_text(before)
         _take_down(device, node)
 
 
