@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 from typing import Any
@@ -16,7 +15,7 @@ from ghostdesk.telemetry.events import TelemetrySource
 pytestmark = pytest.mark.desktop
 Desk = Any  # tests/agent/conftest.py
 EDITOR = AppId("org.xfce.mousepad")
-SECRET = "Xylophone-7713"
+MARK = "Xylophone-7713"
 
 
 def tap(desk: Desk) -> bytearray:
@@ -36,12 +35,12 @@ def tap(desk: Desk) -> bytearray:
 async def test_titles_names_contents_and_keys_never_leave(desk: Desk) -> None:
     await desk.bind()
     heard = tap(desk)
-    note = desk.home / f"{SECRET}.txt"
-    note.write_text(f"content {SECRET}")
+    note = desk.home / f"{MARK}.txt"
+    note.write_text(f"content {MARK}")
     await desk.call("launch", app=EDITOR, hidden=False, files=[str(note)])
-    window = await desk.until(lambda: desk.xdotool("search", "--name", SECRET))
-    assert SECRET in desk.xdotool("getwindowname", window.split()[0]), "the window does bear the secret"
-    desk.xdotool("type", f"typed {SECRET}")
+    window = await desk.until(lambda: desk.xdotool("search", "--name", MARK))
+    assert MARK in desk.xdotool("getwindowname", window.split()[0]), "the window does bear the secret"
+    desk.xdotool("type", f"typed {MARK}")
     await desk.call("show", app="lxterminal")
     await asyncio.sleep(0.5)
     await desk.hub.listing(desk.ghost)
@@ -49,7 +48,7 @@ async def test_titles_names_contents_and_keys_never_leave(desk: Desk) -> None:
     await desk.until(lambda: desk.events.told("app-focus") and desk.events.told("file-opened"))
     assert desk.events.told("app-launch")
     assert b"app-focus" in heard and b"text/plain" in heard
-    assert SECRET.lower().encode() not in bytes(heard).lower()
+    assert MARK.lower().encode() not in bytes(heard).lower()
 
 
 async def test_nothing_is_reported_before_the_desktop_is_bound(desk: Desk) -> None:
@@ -89,9 +88,8 @@ async def test_samples_measure_the_desktops_processes(desk: Desk) -> None:
     await desk.bind()
     await desk.call("show", app="lxterminal")
     await asyncio.sleep(0.3)
-    busy = subprocess.Popen(["sh", "-c", "while :; do :; done"], env={"PATH": os.environ["PATH"]})
+    busy = in_group(desk, "while :; do :; done")
     try:
-        (desk.cgroup / "app-1" / "cgroup.procs").write_text(str(busy.pid))
         await desk.call("sample")
         desk.events.usage.clear()
         await asyncio.sleep(1.0)
@@ -137,9 +135,7 @@ async def test_camera_use_is_seen_with_its_application(desk: Desk) -> None:
     (folder / "video0").write_bytes(b"")
     await desk.bind()
     await desk.call("show", app="lxterminal")
-    holder = subprocess.Popen(
-        ["sh", "-c", f"echo $$ > {desk.cgroup}/app-1/cgroup.procs; exec sleep 60 < {folder}/video0"]
-    )
+    holder = in_group(desk, f"exec sleep 60 < {folder}/video0")
     try:
         uses = await desk.until(lambda: desk.events.told("camera"))
         assert (uses[0].app, uses[0].value) == ("lxterminal", 1.0)
@@ -154,20 +150,24 @@ async def test_recording_is_seen_with_its_application(desk: Desk) -> None:
         pytest.skip(f"needs {', '.join(missing)}")
     modules = [f"--load=module-native-protocol-unix socket={desk.folder}/run/pulse/native", "--load=module-null-sink"]
     server = desk.spawn("pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", *modules)
-    await desk.until(lambda: (desk.folder / "run/pulse/native").exists())
+    await desk.until((desk.folder / "run/pulse/native").exists)
     await desk.until(lambda: desk_pactl(desk, "info"))
     await desk.bind()
     await desk.call("show", app="lxterminal")
-    recorder = desk.spawn("parec", "--device=null.monitor")
-    (desk.cgroup / "app-1" / "cgroup.procs").write_text(str(recorder.pid))
+    recorder = in_group(desk, "exec parec --device=null.monitor > /dev/null")
     started = await desk.until(lambda: desk.events.told("microphone"))
-    assert started[0].value == 1.0
+    assert (started[0].app, started[0].value) == ("lxterminal", 1.0)
     recorder.kill()
     recorder.wait(5)
     await desk.until(lambda: desk.events.told("microphone")[-1].value == 0.0)
     server.terminate()
     server.wait(10)
     assert await desk.call("ping") == {}
+
+
+def in_group(desk: Desk, script: str) -> Any:
+    """Run a script as if the first application had started it."""
+    return desk.spawn("sh", "-c", f"echo $$ > {desk.cgroup}/app-1/cgroup.procs; {script}")
 
 
 def desk_pactl(desk: Desk, *words: str) -> bool:

@@ -99,6 +99,7 @@ class Agent:
         self._loop.before_wait(self._events)  # Xlib reads ahead: what lies in its queue wakes no selector
         self._link.connect()
         self._loop.run()
+        self._link.close()
 
     def _events(self) -> None:
         try:

@@ -134,13 +134,17 @@ class Link:
         elif message["type"] == "call":
             self._on_call(message)
 
-    def _lost(self) -> None:
+    def close(self) -> None:
+        """End the connection and do not try again."""
         if self._socket is not None:
             self._loop.forget(self._socket)
             with contextlib.suppress(OSError):
                 self._socket.close()
         self._socket, self._welcome, self._skipping = None, False, False
         self._out.clear()
+
+    def _lost(self) -> None:
+        self.close()
         self._later()
 
     def _later(self) -> None:
