@@ -84,7 +84,7 @@ def test_synthetic_key_is_answered_by_its_letter_not_by_the_caret() -> None:
     stream = synthetic_stream(
         (0.9, patch(letter, INK)), (1.1, patch(caret, INK)), (1.2, patch(caret, PAPER)), (1.3, patch(letter, INK))
     )
-    assert answered_at(without, stream, settled, WINDOW, pressed_s=1.0) == 1.3
+    assert answered_at(without, stream, settled, without, WINDOW, pressed_s=1.0) == 1.3
 
 
 def test_synthetic_repaint_of_the_same_picture_is_no_answer() -> None:
@@ -92,7 +92,16 @@ def test_synthetic_repaint_of_the_same_picture_is_no_answer() -> None:
     letter = Window(52, 30, 8, 12)
     settled = after(without, patch(letter, INK))
     stream = synthetic_stream((1.1, patch(WINDOW, PAPER)), (1.2, patch(WINDOW, DESKTOP)), (1.3, patch(WINDOW, PAPER)))
-    assert answered_at(without, stream, settled, WINDOW, pressed_s=1.0) is None
+    assert answered_at(without, stream, settled, without, WINDOW, pressed_s=1.0) is None
+
+
+def test_synthetic_late_paint_of_the_window_itself_is_no_answer() -> None:
+    without = after(desktop(), patch(WINDOW, PAPER))
+    letter, toolbar = Window(52, 40, 8, 12), Window(42, 22, 60, 8)
+    undone = after(without, patch(toolbar, INK))
+    settled = after(undone, patch(letter, INK))
+    stream = synthetic_stream((1.1, patch(toolbar, INK)), (1.3, patch(letter, INK)))
+    assert answered_at(without, stream, settled, undone, WINDOW, pressed_s=1.0) == 1.3
 
 
 @given(

@@ -87,7 +87,7 @@ def painted_at(
 
 
 def answered_at(
-    without: Pixels, updates: Sequence[Update], after: Pixels, window: Window, pressed_s: float
+    without: Pixels, updates: Sequence[Update], after: Pixels, undone: Pixels, window: Window, pressed_s: float
 ) -> float | None:
     """The time of the first update after the key press that shows a part of what the key changed.
 
@@ -95,12 +95,14 @@ def answered_at(
         without: the window as it is when no key was pressed.
         updates: recorded from before the press (`pressed_s`, seconds) on.
         after: the settled picture after the press.
+        undone: the settled picture after what takes the key back.
 
-    What the key changed are the pixels that differ between `without` and `after`; it is shown once such pixels, over at
+    What the key changed are the pixels that are otherwise in `after` than in both `without` and `undone`: what the
+    window painted late of its own accord stays when the key is taken back. It is shown once such pixels, over at
     least `GLYPH_COLUMNS` columns (which a caret does not span), have their new value. None when nothing of it came.
     """
     wanted = window.of(after)
-    changed = window.of(without) != wanted
+    changed = (window.of(without) != wanted) & (window.of(undone) != wanted)
     now = window.of(without).copy()
     for update in updates:
         if update.time_s < pressed_s:

@@ -100,6 +100,7 @@ class Stage:
         painted_s = painted_at(recording.before, recording.updates, settled, window)
         if painted_s is None:
             raise BenchError(f"{self._app.name} never had 98 % of its settled window on the screen.")
+        await self._press_all(self._app.prepare)
         self._shown = settled, window
         return Timing(painted_s - begin_s, None, window)
 
@@ -129,8 +130,9 @@ class Stage:
         painted_s = painted_at(recording.before, recording.updates, settled, window)
         if painted_s is None:
             raise BenchError(f"{self._app.name} came back, but not in what was recorded.")
-        key_s = answered_at(settled, recording.updates, self._screen.picture(), window, pressed_s)
-        await self._undo()
+        after = self._screen.picture()
+        await self._press_all(self._app.undo)
+        key_s = answered_at(settled, recording.updates, after, self._screen.picture(), window, pressed_s)
         return Timing(painted_s - begin_s, None if key_s is None else key_s - pressed_s, window)
 
     def _otherwise(self, recording: Recording, begin_s: float, old: Window) -> Timing:
@@ -165,8 +167,8 @@ class Stage:
             await self._desk.apply(Thaw(self._desk.ghost))
         return str((await self._desk.call("show", app=self._id)).get("path"))
 
-    async def _undo(self) -> None:
-        for chord in self._app.undo:
+    async def _press_all(self, chords: tuple[tuple[int, ...], ...]) -> None:
+        for chord in chords:
             self._screen.press(*chord)
             await asyncio.sleep(0.05)
         await self._screen.wait_quiet(QUIET_WAKE_S, WAKE_TIMEOUT_S)
