@@ -51,6 +51,7 @@ class RfbClient:
         self._news = asyncio.Event()
         self._last_change_s = clock()
         self.updates_seen = 0
+        """Those with pixels: servers may begin with one that only tells the screen's layout."""
         self.large_updates = 0
         """Those of more than `SMALL_PX` pixels."""
         self._task = asyncio.create_task(self._pump())
@@ -190,7 +191,7 @@ class RfbClient:
             self._news.set()
 
     def _take(self, time_s: float, patches: tuple[Patch, ...]) -> None:
-        self.updates_seen += 1
+        self.updates_seen += bool(patches)
         if self._recording is not None and patches:
             self._recording.add(time_s, patches)
         if sum(patch.pixels.size for patch in patches) > SMALL_PX:
