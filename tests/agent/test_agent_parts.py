@@ -153,13 +153,13 @@ def test_a_quiet_application_settles_soon() -> None:
 @pytest.mark.parametrize("cgroup", ["v2", "v1", "none"], indirect=True)
 def test_a_group_freezes_and_thaws_with_all_its_children(cgroup: tuple[str, Path | None], tmp_path: Path) -> None:
     kind, folder = cgroup
-    freezer = Freezer(kind, folder)
+    freezer = Freezer(kind, folder, str(tmp_path))
     group = freezer.group(3)
     count = tmp_path / "count"
     script = f"while :; do echo x >> {count}; sleep 0.005; done & wait"
     process = subprocess.Popen(
         ["sh", "-c", script],
-        env=os.environ | {RUN_VARIABLE: group.name},
+        env=os.environ | {RUN_VARIABLE: group.mark},
         start_new_session=True,
         preexec_fn=group.join,  # noqa: PLW1509
     )

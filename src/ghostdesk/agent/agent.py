@@ -7,21 +7,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ghostdesk.agent import catalogue, wire
 from ghostdesk.agent.apps import Applications, Done, Result
-from ghostdesk.agent.devices import Camera, Microphone
-from ghostdesk.agent.filetypes import FileTypes
 from ghostdesk.agent.freezer import Freezer
-from ghostdesk.agent.launching import AgentFault
+from ghostdesk.agent.launching import LAUNCH_PROPERTY, AgentFault
 from ghostdesk.agent.link import Link
 from ghostdesk.agent.loop import Loop
-from ghostdesk.agent.menu import LAUNCH_PROPERTY
 from ghostdesk.agent.reporting import Reporter
-from ghostdesk.agent.samples import Samples
 from ghostdesk.agent.screen import NoDisplay, Screen
 from ghostdesk.agent.usage import Usage
+
+if TYPE_CHECKING:
+    from ghostdesk.agent.samples import Samples
 
 MAX_PREFETCH_FILES = 256
 
@@ -84,13 +83,12 @@ class Agent:
         self._screen = Screen()
         self._link = Link(self._loop, place.socket, self._hello, self._call)
         self._reporter = Reporter(self._link.event)
-        freezer = Freezer(place.cgroup_kind, place.cgroup)
+        self._freezer = freezer = Freezer(place.cgroup_kind, place.cgroup, place.socket)
         self._usage = Usage(self._loop, self._reporter, self._screen.idle_s)
         self._apps = Applications(self._loop, self._screen, freezer, self._usage, LAUNCH_PROPERTY)
-        self._samples = Samples(self._loop, self._reporter, freezer)
-        self._files = FileTypes(self._loop, self._reporter, place.home)
-        self._microphone = Microphone(self._loop, self._reporter, self._apps.app_of_pid)
-        self._camera = Camera(self._loop, self._reporter, self._apps.app_of_pid, place.video_folder)
+        self._samples: Samples | None = None
+        self._collectors: dict[str, Collector] = {}
+        self._sample_every_s = 30.0
 
     def run(self) -> None:
         """Serve until the X server is gone."""
@@ -173,7 +171,7 @@ class Agent:
         self._reporter.set_sources(texts(params, "enabled"))
         every_s = params.get("sample_every_s")
         if isinstance(every_s, int | float) and 0.2 <= every_s <= 86_400:
-            self._samples.every_s = float(every_s)
+            self._sample_every_s = float(every_s)
         self._switch()
         done({})
 
@@ -188,7 +186,8 @@ class Agent:
         done({})
 
     def _do_sample(self, _: Result, done: Done) -> None:
-        self._samples.sample()
+        if self._samples is not None:
+            self._samples.sample()
         done({})
 
     def _do_notify(self, params: Result, done: Done) -> None:
@@ -197,17 +196,30 @@ class Agent:
 
     def _switch(self) -> None:
         """Let exactly the collectors run whose source is switched on: a source that is off does not even look."""
-        collectors: dict[str, Collector] = {
-            "resources": self._samples,
-            "files": self._files,
-            "microphone": self._microphone,
-            "camera": self._camera,
-        }
-        for source, collector in collectors.items():
+        if self._reporter.bound and not self._collectors:
+            self._make_collectors()
+        if self._samples is not None:
+            self._samples.every_s = self._sample_every_s
+        for source, collector in self._collectors.items():
             if self._reporter.wants(source):
                 collector.start()
             else:
                 collector.stop()
+
+    def _make_collectors(self) -> None:
+        """Only now: a generic desktop in waiting needs none of their memory."""
+        from ghostdesk.agent.devices import Camera, Microphone
+        from ghostdesk.agent.filetypes import FileTypes
+        from ghostdesk.agent.samples import Samples
+
+        self._samples = Samples(self._loop, self._reporter, self._freezer)
+        app_of_pid = self._apps.app_of_pid
+        self._collectors = {
+            "resources": self._samples,
+            "files": FileTypes(self._loop, self._reporter, self._place.home),
+            "microphone": Microphone(self._loop, self._reporter, app_of_pid),
+            "camera": Camera(self._loop, self._reporter, app_of_pid, self._place.video_folder),
+        }
 
     def _described(self, app: catalogue.App) -> Result:
         return {

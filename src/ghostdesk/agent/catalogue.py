@@ -6,9 +6,7 @@ A desktop file is untrusted input: what cannot be understood is left out, never 
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +69,7 @@ def parse(text: str, app: AppId, *, language: str = "") -> App | None:
     if not name or not command:
         return None
     if keys.get("Terminal", "").lower() == "true":
-        terminal = next((words for words in _TERMINALS if shutil.which(words[0])), None)
+        terminal = next((words for words in _TERMINALS if find_program(words[0])), None)
         if terminal is None:
             return None
         command = (*terminal, *command)
@@ -237,7 +235,7 @@ def _read(path: Path, app: AppId, language: str) -> App | None:
         return None
     wanted = _keys(text).get("TryExec", "")
     program = split_exec(_keys(text).get("Exec", ""))[:1] or entry.command[:1]
-    return entry if shutil.which(program[0]) and (not wanted or shutil.which(wanted)) else None
+    return entry if find_program(program[0]) and (not wanted or find_program(wanted)) else None
 
 
 def _icon_files(icon: str, environment: Mapping[str, str], size_px: int) -> Iterator[Path]:
@@ -259,9 +257,11 @@ def _icon_files(icon: str, environment: Mapping[str, str], size_px: int) -> Iter
             yield base / "pixmaps" / f"{name}{suffix}"
 
 
-def environment() -> Mapping[str, str]:
-    """The agent's own environment."""
-    return os.environ
+def find_program(name: str) -> str | None:
+    """Where a program is. `shutil` comes late: with its compressors it would cost each waiting desktop 1 MiB."""
+    from shutil import which
+
+    return which(name)
 
 
 def class_key(name: str) -> str:

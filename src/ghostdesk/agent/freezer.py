@@ -23,6 +23,8 @@ class Group(Protocol):
     """The processes of one application."""
 
     name: str
+    mark: str
+    """What `RUN_VARIABLE` must be set to in its first process."""
 
     def join(self) -> None:
         """Move the calling process in: called between fork and exec, so it allocates and imports nothing."""
@@ -62,8 +64,9 @@ def wait_until(check: Callable[[], bool], limit_s: float = CONFIRM_S) -> bool:
 class _CgroupGroup:
     """What both cgroup versions share."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mark: str) -> None:
         self.name = folder.name
+        self.mark = mark
         self.folder = folder
         folder.mkdir(exist_ok=True)
         self._procs = str(folder / "cgroup.procs")
@@ -127,8 +130,9 @@ class CgroupV1(_CgroupGroup):
 class Signals:
     """SIGSTOP and SIGCONT to every process that carries the group's name in its environment, or descends from one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, mark: str) -> None:
         self.name = name
+        self.mark = mark
         self._known: set[int] = set()
         self._sessions: set[int] = set()
 
@@ -140,7 +144,7 @@ class Signals:
         for pid in processes.all_pids():
             if processes.owned_by_me(pid) and (found := processes.stat(pid)) and found.state != "Z":
                 seen[pid] = found
-        members = {pid for pid in seen if processes.environment_value(pid, RUN_VARIABLE) == self.name}
+        members = {pid for pid in seen if processes.environment_value(pid, RUN_VARIABLE) == self.mark}
         self._sessions |= {pid for pid in members if seen[pid].session == pid}
         members |= {pid for pid, found in seen.items() if found.session in self._sessions}
         while more := {pid for pid, found in seen.items() if found.parent in members} - members:
@@ -182,9 +186,11 @@ class Freezer:
     Args:
         kind: "v2", "v1" or "none".
         folder: the ghost's own cgroup, where groups are made; None for "none".
+        scope: text that no other desktop of this user has, where they can see each other's processes.
     """
 
-    def __init__(self, kind: str, folder: Path | None) -> None:
+    def __init__(self, kind: str, folder: Path | None, scope: str = "") -> None:
+        self._scope = scope
         self.kind = kind if folder is not None and os.access(folder, os.W_OK) else "none"
         self._folder = folder
 
@@ -192,13 +198,13 @@ class Freezer:
         """The group ``app-<number>``, made when it is not there."""
         name = f"app-{number}"
         if self.kind == "none" or self._folder is None:
-            return Signals(name)
-        return (CgroupV2 if self.kind == "v2" else CgroupV1)(self._folder / name)
+            return Signals(name, f"{self._scope}|{name}")
+        return (CgroupV2 if self.kind == "v2" else CgroupV1)(self._folder / name, f"{self._scope}|{name}")
 
     def numbers(self) -> list[int]:
         """The groups that exist, whoever made them: an agent before us may have died."""
         if self.kind == "none" or self._folder is None:
-            names = {processes.environment_value(pid, RUN_VARIABLE) or "" for pid in processes.all_pids()}
+            names = {self._marked_name(pid) for pid in processes.all_pids()}
         else:
             names = {path.name for path in self._folder.iterdir()}
         return sorted(int(name.removeprefix("app-")) for name in names if _NAME.fullmatch(name))
@@ -217,11 +223,13 @@ class Freezer:
                 return int(last.removeprefix("app-"))
         return None
 
-    @staticmethod
-    def _marked(pid: int) -> int | None:
+    def _marked_name(self, pid: int) -> str:
+        scope, _, name = (processes.environment_value(pid, RUN_VARIABLE) or "").rpartition("|")
+        return name if scope == self._scope and _NAME.fullmatch(name) else ""
+
+    def _marked(self, pid: int) -> int | None:
         for _ in range(32):
-            name = processes.environment_value(pid, RUN_VARIABLE)
-            if name is not None and _NAME.fullmatch(name):
+            if name := self._marked_name(pid):
                 return int(name.removeprefix("app-"))
             found = processes.stat(pid)
             if found is None or found.parent <= 1:

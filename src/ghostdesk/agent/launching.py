@@ -12,6 +12,8 @@ from ghostdesk.agent import catalogue
 from ghostdesk.agent.freezer import RUN_VARIABLE, Group
 from ghostdesk.kernel.ids import AppId
 
+LAUNCH_PROPERTY = "_GHOSTDESK_LAUNCH"
+"""Property of the root window: whoever sets it to an application's id asks for that application."""
 APP_VARIABLE = "GHOSTDESK_APP"
 """Environment variable that names the application: an agent that starts anew learns from it what runs."""
 _PRIVATE = ("GHOSTDESK_TOKEN_FILE", "GHOSTDESK_AGENT_SOCKET", "GHOSTDESK_CGROUP", "GHOSTDESK_CGROUP_KIND", "PYTHONPATH")
@@ -62,7 +64,7 @@ def start(entry: catalogue.App, group: Group, files: Iterable[str], *, quiet: bo
 
     arguments = catalogue.fill(entry.command, files)
     environment = {key: value for key, value in os.environ.items() if key not in _PRIVATE}
-    environment[RUN_VARIABLE] = group.name
+    environment[RUN_VARIABLE] = group.mark
     environment[APP_VARIABLE] = entry.app
     if quiet:
         environment["DESKTOP_STARTUP_ID"] = f"ghostdesk-{group.name}_TIME0"  # Startup Notification 0.2

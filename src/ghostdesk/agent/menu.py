@@ -13,9 +13,9 @@ from pathlib import Path
 from xml.sax.saxutils import quoteattr
 
 from ghostdesk.agent import catalogue
+from ghostdesk.agent.launching import LAUNCH_PROPERTY
 from ghostdesk.kernel.ids import AppId, app_id
 
-LAUNCH_PROPERTY = "_GHOSTDESK_LAUNCH"
 _GROUPS = {
     "Office": "Office",
     "Network": "Internet",
