@@ -78,7 +78,7 @@ class PoolSettings:
     warm_apps: int = 2
     warm_threshold: float = 0.3
     """Probability of a sign-in within the warm lead from which a personal ghost is warmed."""
-    warm_lead_s: float = 600.0
+    warm_lead_s: float = 1800.0
     park_after_s: float = 900.0
     memory_share: float = 0.7
     """Share of the host's memory that ghosts and desktops may hold together."""

@@ -42,7 +42,7 @@ from ghostdesk.transition.handover import SeamlessTransition
 
 log = logging.getLogger(__name__)
 HISTORY_WEEKS = 17
-_EXCLUDED_FOR_S = 5.0
+_ELIGIBLE_FOR_S = 2.0
 _FLUSH_EVERY_S = 1.0
 
 
@@ -144,8 +144,8 @@ def pool_policy(settings: Settings) -> PoolPolicy:
     )
 
 
-class _Excluded:
-    """Accounts that get no ghosts, read from the store now and then: never on the launch path."""
+class _Eligible:
+    """Accounts that may sign in, read from the store now and then: never on the launch path."""
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
@@ -153,9 +153,9 @@ class _Excluded:
         self._users: frozenset[UserId] = frozenset()
 
     def __call__(self) -> frozenset[UserId]:
-        if self._clock.now_s() - self._read_s > _EXCLUDED_FOR_S:
+        if self._clock.now_s() - self._read_s > _ELIGIBLE_FOR_S:
             with contextlib.suppress(GhostdeskError):
-                self._users = frozenset(u.user for u in self._store.users() if u.disabled)
+                self._users = frozenset(u.user for u in self._store.users() if not u.disabled)
                 self._read_s = self._clock.now_s()
         return self._users
 
@@ -184,6 +184,8 @@ class Ghostdesk:
         self.recovered = await recover(
             self.loop.manager, self.engine, self.hub, self.executor, self.journal, self.clock
         )
+        with contextlib.suppress(GhostdeskError):
+            self.plane.remember(await self.journal.run(self.store.launches))
         on_step("learning from history")
         await asyncio.to_thread(self._fit)
         if ticking:
@@ -244,7 +246,7 @@ def assemble(
     )
     loop = ControlLoop(
         manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, hub, observer, supply, policy, clock,
-        horizon_s=forecast.horizon_s, excluded=_Excluded(store, clock),
+        horizon_s=forecast.horizon_s, eligible=_Eligible(store, clock),
     )  # fmt: skip
     plane = plane_type(loop, executor, engine, hub, hub, journal, clock)
     watched.append(plane.watched)

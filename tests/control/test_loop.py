@@ -258,3 +258,26 @@ async def test_an_unknown_application_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError):
         await world.clock.run(world.plane.launch(ALICE, AppId("nonsense")))
     world.close()
+
+
+async def test_nobody_without_an_account_gets_a_ghost(world: World) -> None:
+    world.loop.eligible = lambda: frozenset({BOB})
+    world.forecast.arrival = {ALICE: 0.9, BOB: 0.9}
+    await world.pass_time(60)
+    assert world.manager.of_user(ALICE) is None
+    assert world.manager.of_user(BOB) is not None
+
+
+async def test_only_a_claimed_desktop_teaches(world: World) -> None:
+    from ghostdesk.telemetry.events import UsageEvent
+
+    world.forecast.arrival = {ALICE: 0.9}
+    await world.pass_time(60)
+    warm = world.manager.of_user(ALICE)
+    assert warm is not None
+    event = UsageEvent(world.clock.now_s(), EventKind.APP_FOCUS, app=AppId("editor"))
+    world.plane.on_usage(warm.ghost, event)
+    assert not world.forecast.seen
+    await world.clock.run(world.plane.open_desktop(ALICE))
+    world.plane.on_usage(warm.ghost, event)
+    assert [(e.user, e.desktop) for e in world.forecast.seen if e.kind is EventKind.APP_FOCUS] == [(ALICE, warm.ghost)]

@@ -120,7 +120,13 @@ def test_the_climb_from_nothing_to_active() -> None:
     assert (ghost.state, ghost.owner) == (GhostState.READY, None)
     ghost = _after(*BUILT, BindRequested(ALICE), Done("bind"))
     assert (ghost.state, ghost.owner, ghost.generation) == (GhostState.READY, ALICE, 1)
-    warm = (*BUILT, BindRequested(ALICE), Done("bind"), WarmRequested((AppId("editor"),)), Done("warm", (AppId("editor"),)))
+    warm = (
+        *BUILT,
+        BindRequested(ALICE),
+        Done("bind"),
+        WarmRequested((AppId("editor"),)),
+        Done("warm", (AppId("editor"),)),
+    )
     assert _after(*warm).state is GhostState.WARM
     assert _after(*warm, ParkRequested(), Done("park")).state is GhostState.PARKED
     assert _after(*warm, ParkRequested(), Done("park"), WakeRequested(), Done("wake")).state is GhostState.WARM

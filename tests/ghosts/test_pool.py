@@ -39,7 +39,9 @@ def test_nobody_gets_somebody_elses_ghost() -> None:
 
 def test_ready_goes_before_parked_and_the_oldest_before_the_youngest() -> None:
     manager = _manager(
-        _ghost("a", GhostState.PARKED), _ghost("b", GhostState.READY, since_s=5.0), _ghost("c", GhostState.READY, since_s=1.0)
+        _ghost("a", GhostState.PARKED),
+        _ghost("b", GhostState.READY, since_s=5.0),
+        _ghost("c", GhostState.READY, since_s=1.0),
     )
     found = manager.find_instance_for(BOB)
     assert found is not None

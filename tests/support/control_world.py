@@ -121,9 +121,7 @@ class World:
         self.executor.cancel()
         await self.clock.run_until(self.clock.now_s() + 0.001)
         self._assemble()
-        await self.clock.run(
-            recover(self.manager, self.engine, self.agents, self.executor, self.journal, self.clock)
-        )
+        await self.clock.run(recover(self.manager, self.engine, self.agents, self.executor, self.journal, self.clock))
         await self.clock.run_until(self.clock.now_s() + 1.0)
 
     def states(self) -> dict[str, str]:

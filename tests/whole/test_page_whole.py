@@ -39,6 +39,7 @@ def desk() -> Iterator[Running]:
         history = made.root / "history.csv"
         history.write_text(_history_of("alice"))
         assert made.command("import", str(history)).returncode == 0
+        assert made.command("user", "add", "alice").returncode == 0
         made.start()
         yield made
         assert made.stop() == 0
@@ -62,9 +63,9 @@ def page(browser: Any) -> Iterator[Any]:
 
 
 def _history_of(user: str) -> str:
-    """Three weeks of a habit around this very hour: sign in, then the editor, then the terminal."""
+    """Ten weeks of a habit around this very hour: sign in, then the editor, then the terminal."""
     rows, now_s = ["user,time,event,app"], time.time()
-    for day in range(1, 22):
+    for day in range(1, 71):
         start_s = now_s - day * 86_400
         rows += [
             f"{user},{start_s + 120:.0f},sign-in,",
@@ -76,7 +77,7 @@ def _history_of(user: str) -> str:
 
 
 def _link(desk: Running, user: str) -> str:
-    if user != "operator":
+    if user not in ("operator", "alice"):
         assert desk.command("user", "add", user).returncode == 0
     return str(json.loads(desk.command("sign-in-link", user, "--json").stdout)["url"])
 
@@ -87,7 +88,7 @@ def _shot(page: Any, name: str) -> None:
 
 
 def _marks(page: Any) -> dict[str, Any]:
-    found: dict[str, Any] = page.evaluate("window.ghostdeskMarks")
+    found: dict[str, Any] = page.evaluate("() => window.ghostdeskMarks")
     return found
 
 
@@ -116,10 +117,10 @@ def test_a_user_whose_habit_is_known_finds_a_warm_desktop_and_it_takes_keys(desk
     assert "likely to sign in" in warm[0]["reason"]
     page.goto(_link(desk, "alice"))
     page.get_by_role("button", name="Open desktop").wait_for()
-    page.wait_for_function("window.ghostdeskMarks && window.ghostdeskMarks.prepainted")
+    page.wait_for_function("() => window.ghostdeskMarks && window.ghostdeskMarks.prepainted")
     _shot(page, "1-home")
     page.get_by_role("button", name="Open desktop").click()
-    page.wait_for_function("window.ghostdeskMarks.swapped")
+    page.wait_for_function("() => window.ghostdeskMarks.swapped")
     assert _marks(page)["preconnected"] is True
     assert _colours(page) > 3
     _shot(page, "2-desktop")
@@ -127,71 +128,69 @@ def test_a_user_whose_habit_is_known_finds_a_warm_desktop_and_it_takes_keys(desk
     assert shown["status"] == 200, shown
     assert shown["body"]["path"] == "shown", "it waited hidden and was shown"
     page.wait_for_timeout(500)
-    before = page.evaluate("document.querySelector('canvas').toDataURL()")
+    before = page.evaluate("() => document.querySelector('canvas').toDataURL()")
     page.keyboard.type("The desktop was ready before its user.", delay=10)
     page.wait_for_timeout(700)
-    assert page.evaluate("document.querySelector('canvas').toDataURL()") != before
+    assert page.evaluate("() => document.querySelector('canvas').toDataURL()") != before
     _shot(page, "3-typed")
     ghost = next(g for g in desk.ghosts().values() if g["owner"] == "alice" and g["state"] == "active")
     assert ghost["ghost"] == warm[0]["ghost"]
+    assert page.evaluate("() => fetch('/api/desktop', {method: 'DELETE'}).then(r => r.status)") == 204
+    wait_for(lambda: ghost["ghost"] not in desk.ghosts(), 20, "the end of the used desktop")
 
 
 def test_the_desktops_own_menu_takes_the_fast_path_too(desk: Running, page: Any) -> None:
     page.goto(_link(desk, "alice"))
-    page.get_by_role("button", name="Open desktop").click()
-    page.wait_for_function("window.ghostdeskMarks && window.ghostdeskMarks.swapped")
-    ghost = next(g["ghost"] for g in desk.ghosts().values() if g["owner"] == "alice")
-    uid = desk.record(ghost)["uid"]
-    pid = desk.record(ghost)["pid"]
-    menu = Path(f"/proc/{pid}/root/run")
-    assert menu.exists() or uid
-    launched = _launch_from_root_menu(page)
-    assert launched
     wait_for(
-        lambda: [r for r in desk.status()["launches"] if r["reason"] == "from the desktop's menu"], 20, "the record"
+        lambda: [g for g in desk.ghosts().values() if g["owner"] == "alice" and "org.xfce.mousepad" in g["apps"]],
+        30,
+        "warming at the door",
     )
-    _shot(page, "4-menu")
-
-
-def _launch_from_root_menu(page: Any) -> bool:
-    """Right-click on the wallpaper opens the window manager's menu; its first entries are reached by keys."""
-    page.mouse.click(1100, 120, button="right")
-    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Open desktop").click()
+    page.wait_for_function("() => window.ghostdeskMarks && window.ghostdeskMarks.swapped")
+    page.wait_for_timeout(1000)
+    page.mouse.move(300, 300)
+    page.mouse.click(36, 782, delay=60)
+    page.wait_for_timeout(700)
     _shot(page, "4-menu-open")
     for key in ("ArrowDown", "ArrowRight", "Enter"):
         page.keyboard.press(key)
         page.wait_for_timeout(300)
-    return True
+    told = wait_for(
+        lambda: [r for r in desk.status()["launches"] if r["reason"] == "from the desktop's menu"], 20, "the record"
+    )
+    assert (told[0]["user"], told[0]["path"]) == ("alice", "shown")
+    _shot(page, "5-from-the-menu")
 
 
 def test_a_dropped_control_plane_is_survived_by_the_page(desk: Running, page: Any) -> None:
     page.goto(_link(desk, "bob"))
-    page.wait_for_function("window.ghostdeskMarks && window.ghostdeskMarks.prepainted")
+    page.wait_for_function("() => window.ghostdeskMarks && window.ghostdeskMarks.prepainted")
     page.get_by_role("button", name="Open desktop").click()
-    page.wait_for_function("window.ghostdeskMarks.swapped")
+    page.wait_for_function("() => window.ghostdeskMarks.swapped")
     ghost = next(g["ghost"] for g in desk.ghosts().values() if g["owner"] == "bob")
     desk.kill()
     page.wait_for_timeout(1000)
-    _shot(page, "5-control-plane-killed")
+    _shot(page, "6-control-plane-killed")
     desk.start()
-    page.wait_for_function("!document.body.innerText.includes('econnecting')", timeout=60_000)
+    page.wait_for_function("() => !document.body.innerText.includes('econnecting')", timeout=60_000)
     wait_for(lambda: _colours(page) > 3, 30, "the picture")
-    _shot(page, "6-back-again")
+    _shot(page, "7-back-again")
     assert desk.ghosts()[ghost]["owner"] == "bob"
 
 
 def test_a_ghost_that_dies_is_told_on_the_page(desk: Running, page: Any) -> None:
     page.goto(_link(desk, "carol"))
-    page.wait_for_function("window.ghostdeskMarks && window.ghostdeskMarks.prepainted")
+    page.wait_for_function("() => window.ghostdeskMarks && window.ghostdeskMarks.prepainted")
     page.get_by_role("button", name="Open desktop").click()
-    page.wait_for_function("window.ghostdeskMarks.swapped")
+    page.wait_for_function("() => window.ghostdeskMarks.swapped")
     ghost = next(g["ghost"] for g in desk.ghosts().values() if g["owner"] == "carol")
     os.kill(desk.record(ghost)["pid"], 9)
     page.get_by_text("ended").first.wait_for(timeout=30_000)
-    _shot(page, "7-ended")
+    _shot(page, "8-ended")
     page.get_by_role("button", name="Open a new").first.click()
     page.wait_for_timeout(3000)
-    _shot(page, "8-new-one")
+    _shot(page, "9-new-one")
     wait_for(lambda: [g for g in desk.ghosts().values() if g["owner"] == "carol" and g["state"] == "active"], 30, "it")
 
 
@@ -199,7 +198,7 @@ def test_the_operator_sees_ghosts_plan_reasons_and_launches(desk: Running, page:
     page.goto(_link(desk, "operator"))
     page.get_by_role("link", name="Status").click()
     page.get_by_text("floor 2").first.wait_for(timeout=15_000)
-    _shot(page, "9-status")
+    _shot(page, "10-status")
     text = page.inner_text("body")
     for word in ("alice", "active", "ready", "org.xfce.mousepad"):
         assert word in text

@@ -68,7 +68,7 @@ class ControlLoop:
         clock: Clock,
         *,
         horizon_s: float = 7200.0,
-        excluded: Callable[[], frozenset[UserId]] = frozenset,
+        eligible: Callable[[], frozenset[UserId] | None] = lambda: None,
     ) -> None:
         self.manager = manager
         self.profiles = profiles
@@ -81,7 +81,7 @@ class ControlLoop:
         self.policy = policy
         self.clock = clock
         self.horizon_s = horizon_s
-        self.excluded = excluded
+        self.eligible = eligible
         self.plan = Plan()
         self.recent: deque[tuple[float, Action]] = deque(maxlen=30)
         self.curves: dict[UserId, UsageCurve] = {}
@@ -100,7 +100,7 @@ class ControlLoop:
                 arrivals,
                 self.policy,
                 self.observer.context(self.supply, self.policy, now_s),
-                self.excluded(),
+                self._excluded(),
                 self._expected(now_s),
             )
         )
@@ -194,6 +194,11 @@ class ControlLoop:
         ghost = self.manager.of_user(user)
         if ghost is not None:
             await self.executor.carry_out(ghost.ghost, ReleaseRequested(reason))
+
+    def _excluded(self) -> frozenset[UserId]:
+        """Users in the history who cannot sign in: no account, or a disabled one. Nothing is prepared for them."""
+        eligible = self.eligible()
+        return frozenset() if eligible is None else frozenset(self.curves) - eligible
 
     def _find(self, user: UserId) -> Match:
         return match(self.manager.find_instance_for(user), user)

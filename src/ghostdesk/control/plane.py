@@ -158,12 +158,16 @@ class ControlPlane:
     # What agents report: see AgentEvents.
 
     def on_usage(self, ghost: GhostId, event: UsageEvent) -> None:
-        """Learn from it and keep it, under the name of the ghost's owner; ghosts of nobody report nothing."""
+        """Learn from it and keep it, under the name of the ghost's owner.
+
+        Only a claimed desktop tells of a person: what a ghost does while it is warmed would teach us our own deeds.
+        """
         try:
-            owner = self.loop.manager.get(ghost).owner
+            found = self.loop.manager.get(ghost)
         except NotFound:
             return
-        if owner is None:
+        owner = found.owner
+        if owner is None or found.state is not GhostState.ACTIVE:
             return
         known = replace(event, user=owner, desktop=ghost)
         self.on_user_event(known)
@@ -250,6 +254,10 @@ class ControlPlane:
             self.board.post(ghost.owner, Notice("prepared", "Your desktop is ready.", handle))
         if isinstance(event, BindRequested) or (isinstance(event, Done) and event.what in ("build", "bind", "destroy")):
             self.wake.set()
+
+    def remember(self, records: Sequence[LaunchRecord]) -> None:
+        """Show what an earlier control plane served, latest first."""
+        self.launches.extend(records)
 
     async def flush_every(self, period_s: float) -> None:
         """Write collected events to the store for ever."""

@@ -25,14 +25,14 @@ xsetroot -solid '#22313f' -cursor_name left_ptr
 xset s off -dpms 2> /dev/null
 again openbox --config-file "$dir/rc.xml" &
 again /usr/bin/python3 -m ghostdesk.agent &
-favourites='firefox-esr firefox chromium google-chrome thunderbird libreoffice-writer libreoffice-calc gimp
-  org.gnome.Evince evince org.xfce.mousepad mousepad lxterminal xfce4-terminal debian-xterm'
+favourites='firefox-esr firefox chromium google-chrome lxterminal xfce4-terminal debian-xterm org.xfce.mousepad mousepad
+  libreoffice-writer org.gnome.Evince evince thunderbird gimp'
 (
   # The menu of this host's applications; the desktop works with the plain one until it is written.
   if /usr/bin/python3 -m ghostdesk.agent.menu "$dir"; then openbox --reconfigure; fi
   shown=0
   for app in $favourites; do
-    if [ -e "$dir/launchers/$app.desktop" ] && ((shown < 6)); then
+    if [ -e "$dir/launchers/$app.desktop" ] && ((shown < 8)); then
       echo "launcher_item_app = $dir/launchers/$app.desktop" >> "$dir/tint2rc"
       shown=$((shown + 1))
     fi
