@@ -168,6 +168,7 @@ def test_a_dropped_control_plane_is_survived_by_the_page(desk: Running, page: An
     page.wait_for_function("() => window.ghostdeskMarks && window.ghostdeskMarks.prepainted")
     page.get_by_role("button", name="Open desktop").click()
     page.wait_for_function("() => window.ghostdeskMarks.swapped")
+    page.wait_for_function("() => window.ghostdeskMarks.claimed")
     ghost = next(g["ghost"] for g in desk.ghosts().values() if g["owner"] == "bob")
     desk.kill()
     page.wait_for_timeout(1000)
@@ -175,8 +176,14 @@ def test_a_dropped_control_plane_is_survived_by_the_page(desk: Running, page: An
     desk.start()
     page.wait_for_function("() => !document.body.innerText.includes('econnecting')", timeout=60_000)
     wait_for(lambda: _colours(page) > 3, 30, "the picture")
-    _shot(page, "7-back-again")
     assert desk.ghosts()[ghost]["owner"] == "bob"
+    assert not page.get_by_role("button", name="Open desktop").is_visible(), "the desktop is in front, as before"
+    page.wait_for_timeout(2000)
+    before = page.evaluate("() => document.querySelector('canvas').toDataURL()")
+    page.keyboard.press("Control+Escape")
+    page.wait_for_timeout(1000)
+    assert page.evaluate("() => document.querySelector('canvas').toDataURL()") != before, "it takes keys again"
+    _shot(page, "7-back-again")
 
 
 def test_a_ghost_that_dies_is_told_on_the_page(desk: Running, page: Any) -> None:

@@ -247,7 +247,8 @@ class ControlPlane:
         while len(self.done) > 500:
             self.done.pop(next(iter(self.done)))
         if isinstance(event, Lost | Failed) and ghost.state is GhostState.DRAINING and ghost.owner is not None:
-            self.board.post(ghost.owner, Notice("lost", f"Your desktop ended: {event.reason}."))
+            handle = DesktopHandle(ghost.ghost, ghost.generation, False, "lost", 0.0, event.reason)
+            self.board.post(ghost.owner, Notice("lost", f"Your desktop ended: {event.reason}.", handle))
             self.wake.set()
         if isinstance(event, Done) and event.what == "bind" and ghost.owner is not None:
             handle = DesktopHandle(ghost.ghost, ghost.generation, False, "ready", 0.0, ghost.reason)

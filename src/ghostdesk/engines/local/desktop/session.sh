@@ -14,7 +14,7 @@ mkfifo "$GHOSTDESK_DESKTOP/up"
 
 Xvnc :0 -geometry "$GHOSTDESK_GEOMETRY" -depth 24 -desktop ghostdesk \
   -rfbunixpath /run/ghost/rfb.sock -rfbunixmode 0600 -rfbport=-1 -SecurityTypes None -AlwaysShared=1 -UseBlacklist=0 \
-  -AcceptSetDesktopSize=1 -FrameRate "${GHOSTDESK_FRAME_RATE:-120}" -nolisten tcp \
+  -AcceptSetDesktopSize=1 -SendPrimary=0 -FrameRate "${GHOSTDESK_FRAME_RATE:-120}" -nolisten tcp \
   -noreset -br -displayfd 5 5> "$GHOSTDESK_DESKTOP/up" &
 screen=$!
 read -r _ < "$GHOSTDESK_DESKTOP/up"
