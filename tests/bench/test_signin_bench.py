@@ -10,6 +10,7 @@ from ghostdesk.bench.host import Provenance
 from ghostdesk.bench.signin import SignInCondition, page_address, run_sign_in_bench
 
 MADE_UP = Provenance("Some CPU", 2, 4 << 30, "Linux 6", "2026-01-02", "pytest", synthetic=True)
+POLICY = "default-src 'none'; script-src 'unsafe-inline'"  # no eval, as in ghostdesk's own page
 PAGE = """<!doctype html><body data-view="home"><div id="layers"><canvas width="1280" height="800"></canvas></div>
 <button id="open">Open desktop</button><script>
 const marks = window.ghostdeskMarks = { press: null, swapped: null, firstFrame: null, preconnected: false,
@@ -46,7 +47,8 @@ async def address() -> AsyncIterator[str]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         body = PAGE.encode()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Security-Policy: {POLICY}\r\n"
+        head += f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + body)
         await writer.drain()
         writer.close()

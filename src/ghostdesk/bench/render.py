@@ -27,7 +27,7 @@ CONDITION_TITLE: dict[SignInCondition, str] = {
 }
 IDLE_TITLE: dict[IdleRung, str] = {
     IdleRung.READY: "ready (generic, running)",
-    IdleRung.WARM: "warm (applications hidden, frozen)",
+    IdleRung.WARM: "warm (apps hidden, frozen)",
     IdleRung.FROZEN: "warm, whole ghost frozen",
     IdleRung.PARKED: "parked (memory in swap)",
 }
@@ -99,7 +99,7 @@ def _missing(missing: tuple[Missing, ...]) -> list[Text]:
 
 def _idle(report: IdleReport) -> RenderableType:
     grid = _grid(f"{report.ghosts} idle ghosts over {report.seconds:.0f} s, a ghost: median (maximum)", "rung")
-    for title in ("PSS MiB", "in swap MiB (before compression)", "zram MiB (compressed, mean)", "CPU, % of a core"):
+    for title in ("PSS MiB", "swap MiB", "of it in zram MiB", "CPU %"):
         grid.add_column(title, justify="right")
     zram = {held.rung: held.zram_bytes for held in report.swap}
     for rung in dict.fromkeys(sample.rung for sample in report.samples):
@@ -111,7 +111,8 @@ def _idle(report: IdleReport) -> RenderableType:
             _amount(report.of(rung, lambda s: 100 * s.cpu_share), 2),
         )
     apps = ", ".join(report.apps) or "none"
-    return Group(grid, Text(f"applications when warm: {apps}. {report.provenance.line()}", style="dim"))
+    notes = "swap before compression; zram as compressed, mean; CPU of one core"
+    return Group(grid, Text(f"{notes}. Applications when warm: {apps}. {report.provenance.line()}", style="dim"))
 
 
 def _sign_in(report: SignInReport) -> RenderableType:
