@@ -55,4 +55,3 @@ def main() -> None:
         fail(error)
     except KeyboardInterrupt:
         sys.exit(130)
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
+import signal
 import socket
 import sys
 import tempfile
@@ -158,10 +159,17 @@ def _with_engine(settings: Settings, zram_mib: int, work: Work) -> Report:
     command = shlex.join(["ghostdesk", *sys.argv[1:]])
     origin = this_host(date=datetime.now(UTC).date().isoformat(), command=command)
     with _own_folders(settings) as own, err.status("starting") as status:
-        return asyncio.run(_run(own, zram_mib, work, origin, status))
+        try:
+            return asyncio.run(_run(own, zram_mib, work, origin, status))
+        except asyncio.CancelledError:
+            err.print("stopped; what the benchmark had started is gone")
+            sys.exit(143)
 
 
 async def _run(settings: Settings, zram_mib: int, work: Work, origin: Provenance, status: Status) -> Report:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # what was started is cleaned up
     store = open_settings_store(settings)
     store.put_user(StoredUser(USER, "Benchmark"))
     desk = assemble(settings, store, plane_type=GatedPlane)

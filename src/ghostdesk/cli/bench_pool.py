@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 
 from ghostdesk.bench.signin import SignInCondition
@@ -11,8 +12,10 @@ from ghostdesk.control.service import DesktopHandle
 from ghostdesk.control.supply import new_ghost_id
 from ghostdesk.ghosts.events import BindRequested, BuildRequested, GhostEvent, ReleaseRequested, WarmRequested
 from ghostdesk.ghosts.ghost import Ghost, GhostState
-from ghostdesk.kernel.errors import BuildFailed
+from ghostdesk.kernel.errors import BuildFailed, NotFound
 from ghostdesk.kernel.ids import AppId, UserId
+
+_EMPTY_WITHIN_S = 30.0
 
 
 class GatedPlane(ControlPlane):
@@ -51,8 +54,16 @@ class BenchPool:
         for ghost in list(manager):
             if ghost.state is not GhostState.DRAINING:
                 await self._do(ghost, ReleaseRequested("the benchmark starts from nothing"))
-        while len(manager):  # noqa: ASYNC110 - a benchmark arranges, it does not serve
-            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(_EMPTY_WITHIN_S):
+                while len(manager):
+                    for ghost in manager:  # a build that was under way when it was released
+                        with contextlib.suppress(NotFound):
+                            await self._plane.executor.carry_out(ghost.ghost, ReleaseRequested("once more"))
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            left = ", ".join(f"{g.ghost} is {g.state}, {g.pending}" for g in manager)
+            raise BuildFailed(f"The benchmark's ghosts did not go: {left}.") from None
 
     async def _build(self) -> Ghost:
         loop = self._plane.loop
