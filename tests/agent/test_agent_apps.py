@@ -203,3 +203,27 @@ async def test_hostile_desktop_files_do_no_harm(desk: Desk) -> None:
         await desk.call("show", app="quits")
     assert not mark.exists()
     await desk.until(lambda: not desk.groups())
+
+
+async def test_hiding_right_after_showing_leaves_it_frozen(desk: Desk) -> None:
+    await desk.call("launch", app=EDITOR, hidden=True, files=[])
+    await asyncio.gather(desk.call("show", app=EDITOR), desk.call("hide", app=EDITOR))
+    await asyncio.sleep(0.1)
+    assert await desk.state_of(EDITOR) == "frozen"
+    assert stopped(await desk.pids_of(EDITOR))
+
+
+async def test_what_was_starting_hidden_stays_hidden_when_the_agent_is_killed(desk: Desk) -> None:
+    empty = desk.picture()
+    starting = asyncio.create_task(desk.call("launch", app=EDITOR, hidden=True, files=[]))
+    await asyncio.sleep(0.03)  # the process is there, its window is not
+    await desk.kill_agent()
+    with pytest.raises(AgentError):
+        await starting
+    await desk.start_agent()
+    for _ in range(400):
+        if await desk.state_of(EDITOR) == "frozen":
+            break
+        await asyncio.sleep(0.02)
+    assert await desk.state_of(EDITOR) in {"frozen", ""}, "'' where it was killed before the process was started"
+    assert desk.picture() == empty

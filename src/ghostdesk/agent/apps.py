@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ghostdesk.agent import catalogue, processes
 from ghostdesk.agent.freezer import Freezer
-from ghostdesk.agent.launching import APP_VARIABLE, AgentFault, Run, start
+from ghostdesk.agent.launching import AgentFault, Run
 from ghostdesk.agent.loop import Loop, Timer
+from ghostdesk.agent.runs import Runs
 from ghostdesk.agent.screen import Screen
 from ghostdesk.agent.settling import LOOK_EVERY_S, Settling
 from ghostdesk.agent.usage import Usage
@@ -25,8 +26,6 @@ Done = Callable[[Result | AgentFault], None]
 LAUNCH_LIMIT_S = 30.0
 RAISE_LIMIT_S = 0.02
 """How long to let the window manager raise a window before its application may run and compete for the processor."""
-LINGER_S = 2.0
-"""How long a first process may be gone before its application counts as ended: it may have handed over to another."""
 CLOSE_LIMIT_S = 3.0
 
 
@@ -53,16 +52,13 @@ class Applications:
     def __init__(self, loop: Loop, screen: Screen, freezer: Freezer, usage: Usage, launch_property: str) -> None:
         self._loop = loop
         self._screen = screen
-        self._freezer = freezer
         self._usage = usage
         self._known: dict[AppId, catalogue.App] | None = None
         self._classes: dict[str, AppId] = {}
-        self._runs: dict[int, Run] = {}
+        self._runs = Runs(loop, freezer, self._on_end)
         self._waiters: list[Waiter] = []
         self._settling: dict[int, Settling] = {}
-        self._raising: dict[int, Timer] = {}
         self._last_shown: Window | None = None
-        self._next = 1
         self.windows = Windows(
             screen,
             self,
@@ -73,25 +69,18 @@ class Applications:
 
     def recover(self) -> None:
         """Find what runs already: an agent before this one may have died."""
-        for number in self._freezer.numbers():
-            self._next = max(self._next, number + 1)
-            group = self._freezer.group(number)
-            name = next((n for pid in group.pids() if (n := processes.environment_value(pid, APP_VARIABLE))), None)
-            if name is None:
-                with contextlib.suppress(OSError):
-                    group.remove()
-                continue
-            with contextlib.suppress(ValueError):
-                run = Run(number, app_id(name), group, frozen=group.frozen(), had_window=True)
-                self._runs[number] = run
-                self._watch(run)
+        self._runs.recover()
         self.windows.take_over()
-        for run in self._runs.values():
-            run.hidden = any(window.hidden for window in self.windows.of(run.number))
+        for run in self._runs.all.values():
+            windows = self.windows.of(run.number)
+            # One that was started hidden and has no window yet stays hidden; otherwise its windows say what it is.
+            run.hidden = any(window.hidden for window in windows) or (
+                run.hidden and not self.windows.any_of(run.number)
+            )
         self.windows.follow()
-        for run in self._runs.values():
+        for run in self._runs.all.values():
             if run.frozen and not run.hidden:
-                self._thaw(run)  # it died between showing and thawing
+                self._runs.thaw(run)  # it died between showing and thawing
 
     # The catalogue
 
@@ -116,8 +105,7 @@ class Applications:
 
     def app_of_pid(self, pid: int) -> AppId | None:
         """The application that a process belongs to."""
-        number = self._freezer.number_of(pid)
-        run = self._runs.get(number) if number is not None else None
+        run = self._runs.of_pid(pid)
         return run.app if run is not None else None
 
     # What can be asked
@@ -128,7 +116,7 @@ class Applications:
         if not hidden:
             self.show(app, done=done, files=list(files))
         elif run is None:
-            run = self._start(app, hidden=True, files=files)
+            run = self._runs.start(self._entry(app), hidden=True, files=files)
             self._wait(Waiter(done, run.app, "hidden", time.monotonic()))
         elif run.hidden and not run.frozen:
             self._wait(Waiter(done, run.app, "hidden", time.monotonic()))
@@ -153,10 +141,9 @@ class Applications:
         if was_hidden or windows:
             self._reveal(run, windows, thaw=thaw)
         else:
-            self._thaw(run)
+            self._runs.thaw(run)
         if files:
-            self._thaw(run)  # whoever joins a frozen group is frozen, too, before it could execute anything
-            self._again(run, files)
+            self._runs.again(run, self._entry(app), files)
         waiter = Waiter(done, run.app, "shown" if was_hidden else "raised", since_s)
         if any(window.normal for window in windows):
             self._usage.launched(run.app, waiter.path, time.monotonic() - since_s)
@@ -185,25 +172,21 @@ class Applications:
 
     def freeze(self, app: str) -> None:
         """Stop its processes."""
-        run = self._required(app)
-        if not run.frozen and not run.group.freeze():
-            run.group.thaw()
-            raise AgentFault("cannot-freeze", f"The processes of {app} could not be stopped")
-        run.frozen = True
+        self._runs.freeze(self._required(app))
 
     def thaw(self, app: str) -> None:
         """Let its processes on."""
-        self._thaw(self._required(app))
+        self._runs.thaw(self._required(app))
 
     def close(self, app: str) -> None:
         """Ask its windows to close; end its processes if they are still there after some seconds."""
         run = self._required(app)
-        self._thaw(run)
+        self._runs.thaw(run)
         for window in self.windows.of(run.number):
             self._screen.ask(window.window, "_NET_CLOSE_WINDOW", 0, 2)
         self._screen.flush()
-        self._loop.later(CLOSE_LIMIT_S, lambda: self._end(run, 15))
-        self._loop.later(CLOSE_LIMIT_S * 2, lambda: self._end(run, 9))
+        self._loop.later(CLOSE_LIMIT_S, lambda: self._runs.signal(run, signal.SIGTERM))
+        self._loop.later(CLOSE_LIMIT_S * 2, lambda: self._runs.signal(run, signal.SIGKILL))
 
     def listing(self) -> list[dict[str, Any]]:
         """Every application that runs, with its state and processes."""
@@ -213,7 +196,7 @@ class Applications:
                 "state": "frozen" if run.frozen else "hidden" if run.hidden else "shown",
                 "pids": run.group.pids(),
             }
-            for run in self._runs.values()
+            for run in self._runs.all.values()
         ]
         foreign = {w.app for w in self.windows.all.values() if w.owner is None and w.app is not None}
         return found + [{"app": app, "state": "shown", "pids": []} for app in sorted(foreign)]
@@ -222,7 +205,7 @@ class Applications:
 
     def on_window(self, window: Window) -> None:
         """A window has come: keep it hidden, or let somebody who waited for it know."""
-        run = self._runs.get(window.owner) if window.owner is not None else None
+        run = self._runs.all.get(window.owner) if window.owner is not None else None
         wanted = {w.app for w in self._waiters if w.path != "hidden"}
         if run is not None:
             run.had_window = True
@@ -256,7 +239,7 @@ class Applications:
         if window is None:
             self._usage.focused(None)
         else:
-            owner = self._runs.get(window.owner) if window.owner is not None else None
+            owner = self._runs.all.get(window.owner) if window.owner is not None else None
             self._usage.focused(window.app or (owner.app if owner else None))
 
     def on_drawn(self, window: Window) -> None:
@@ -273,12 +256,12 @@ class Applications:
 
     def hides(self, owner: int) -> bool:
         """Whether new windows of this group are to be hidden."""
-        run = self._runs.get(owner)
+        run = self._runs.all.get(owner)
         return run is not None and run.hidden
 
     def expects_hidden(self) -> bool:
         """Whether any application runs hidden and not frozen."""
-        return any(run.hidden and not run.frozen for run in self._runs.values())
+        return any(run.hidden and not run.frozen for run in self._runs.all.values())
 
     # Steps
 
@@ -289,8 +272,7 @@ class Applications:
             raise AgentFault("unknown-app", f"There is no application {app[:128]!r} on this desktop") from None
 
     def _running(self, app: str) -> Run | None:
-        entry = self._entry(app)
-        return next((run for run in self._runs.values() if run.app == entry.app), None)
+        return self._runs.find(self._entry(app).app)
 
     def _required(self, app: str) -> Run:
         run = self._running(app)
@@ -303,33 +285,8 @@ class Applications:
         mine = [w for w in self.windows.all.values() if w.app == entry.app and not w.hidden and w.normal]
         return self.windows.topmost(mine)
 
-    def _start(self, app: str, *, hidden: bool, files: Iterable[str]) -> Run:
-        entry = self._entry(app)
-        number, self._next = self._next, self._next + 1
-        program = Path(entry.command[0]).name
-        for other in self._runs.values():
-            if other.frozen and other.program == program:
-                # Programs with one instance hand over to the one that runs (LibreOffice): it must be able to answer.
-                self._thaw(other)
-        run = Run(number, entry.app, self._freezer.group(number), hidden=hidden, program=program)
-        self._runs[number] = run
-        try:
-            run.process = start(entry, run.group, files, quiet=hidden)
-        except AgentFault:
-            del self._runs[number]
-            with contextlib.suppress(OSError):
-                run.group.remove()
-            raise
-        self._watch(run)
-        return run
-
-    def _again(self, run: Run, files: list[str]) -> None:
-        """Start the program once more in the same group, to hand files over to the one that runs."""
-        process = start(self._entry(run.app), run.group, files)
-        self._loop.later(LAUNCH_LIMIT_S, process.poll)
-
     def _cold(self, app: str, files: list[str], done: Done, since_s: float) -> None:
-        run = self._start(app, hidden=False, files=files)
+        run = self._runs.start(self._entry(app), hidden=False, files=files)
         self._wait(Waiter(done, run.app, "cold", since_s))
 
     def _wait(self, waiter: Waiter) -> None:
@@ -353,16 +310,9 @@ class Applications:
         self._screen.sync()  # from here on the picture is on the screen
         if thaw and run.frozen:
             if unmapped:
-                self._thaw(run)
+                self._runs.thaw(run)
             else:
-                self._raising[run.number] = self._loop.later(RAISE_LIMIT_S, lambda: self._thaw(run))
-
-    def _thaw(self, run: Run) -> None:
-        if timer := self._raising.pop(run.number, None):
-            timer.cancel()
-        if run.frozen:
-            run.group.thaw()
-            run.frozen = False
+                self._runs.thaw_soon(run, RAISE_LIMIT_S)
 
     def _keep_hidden(self, run: Run, window: Window) -> None:
         if not window.hidden:
@@ -378,7 +328,7 @@ class Applications:
 
     def _look(self, run: Run) -> None:
         settling = self._settling.get(run.number)
-        if settling is None or run.number not in self._runs:
+        if settling is None or run.number not in self._runs.all:
             return
         windows = self.windows.of(run.number)
         ticks = processes.cpu_ticks(run.group.pids())
@@ -395,7 +345,8 @@ class Applications:
         for window in windows:
             self.windows.end_watch(window)
         self._screen.flush()
-        run.frozen = run.group.freeze()
+        with contextlib.suppress(AgentFault):  # hidden all the same, only not at rest
+            self._runs.freeze(run)
         for waiter in [w for w in self._waiters if w.path == "hidden" and w.app == run.app]:
             self._waiters.remove(waiter)
             waiter.answer()
@@ -412,48 +363,12 @@ class Applications:
 
     # Ends
 
-    def _watch(self, run: Run) -> None:
-        """Be told when one of its processes ends, then look who is left: no polling, for children or not."""
-        if run.watched_fd >= 0:
-            self._loop.forget(run.watched_fd)
-            os.close(run.watched_fd)
-            run.watched_fd = -1
-        ours = run.process is not None and run.process.poll() is None
-        pids = [run.process.pid] if ours else run.group.pids()
-        for pid in pids:
-            try:
-                run.watched_fd = os.pidfd_open(pid)
-            except OSError:
-                continue
-            self._loop.watch(run.watched_fd, lambda: self._watch(run))
-            return
-        self._loop.later(LINGER_S if not run.had_window else 0.0, lambda: self._ended(run))
-
-    def _ended(self, run: Run) -> None:
-        if run.group.pids():
-            self._watch(run)
-            return
-        if self._runs.pop(run.number, None) is None:
-            return
+    def _on_end(self, run: Run) -> None:
         self._settling.pop(run.number, None)
         # A first process that ends well may have handed over to another one, whose window will come.
         failed = run.process is not None and run.process.returncode not in (0, None)
         for waiter in [w for w in self._waiters if w.app == run.app and (failed or w.path == "hidden")]:
             self._waiters.remove(waiter)
             waiter.done(AgentFault("exited", f"{run.app} ended before it showed a window"))
-        self._remove(run)
         if run.had_window:
             self._usage.exited(run.app)
-
-    def _remove(self, run: Run, tries: int = 20) -> None:
-        try:
-            run.group.remove()
-        except OSError:
-            if tries:
-                self._loop.later(0.1, lambda: self._remove(run, tries - 1))
-
-    def _end(self, run: Run, number: int) -> None:
-        if run.number in self._runs:
-            for pid in run.group.pids():
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)

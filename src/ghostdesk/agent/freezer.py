@@ -16,7 +16,8 @@ from ghostdesk.agent import processes
 RUN_VARIABLE = "GHOSTDESK_RUN"
 """Environment variable that every process of a group inherits: how groups are found where there are no cgroups."""
 _NAME = re.compile(r"app-[0-9]{1,9}")
-CONFIRM_S = 0.25
+CONFIRM_S = 1.0
+"""Freezing takes 0-3 ms, more where the processor is contended and an application has dozens of threads."""
 
 
 class Group(Protocol):

@@ -10,12 +10,15 @@ from typing import Any
 
 from ghostdesk.agent import catalogue
 from ghostdesk.agent.freezer import RUN_VARIABLE, Group
+from ghostdesk.agent.loop import Timer
 from ghostdesk.kernel.ids import AppId
 
 LAUNCH_PROPERTY = "_GHOSTDESK_LAUNCH"
 """Property of the root window: whoever sets it to an application's id asks for that application."""
 APP_VARIABLE = "GHOSTDESK_APP"
 """Environment variable that names the application: an agent that starts anew learns from it what runs."""
+HIDDEN_VARIABLE = "GHOSTDESK_HIDDEN"
+"""Environment variable of applications that were started hidden."""
 _PRIVATE = ("GHOSTDESK_TOKEN_FILE", "GHOSTDESK_AGENT_SOCKET", "GHOSTDESK_CGROUP", "GHOSTDESK_CGROUP_KIND", "PYTHONPATH")
 """The agent's own variables: no business of applications."""
 
@@ -52,13 +55,14 @@ class Run:
     had_window: bool = False
     program: str = ""
     process: Any = None
+    thaw_timer: Timer | None = None
     watched_fd: int = field(default=-1)
 
 
-def start(entry: catalogue.App, group: Group, files: Iterable[str], *, quiet: bool = False) -> Any:
+def start(entry: catalogue.App, group: Group, files: Iterable[str], *, hidden: bool = False) -> Any:
     """Execute the application; returns the process. Raises `AgentFault` when that fails.
 
-    With `quiet` it is told that no key or click of the user led to this start, so that it does not take the focus.
+    With `hidden` it is told that no key or click of the user led to this start, so that it does not take the focus.
     """
     import subprocess  # 2 MiB that a desktop in waiting does not need
 
@@ -66,7 +70,8 @@ def start(entry: catalogue.App, group: Group, files: Iterable[str], *, quiet: bo
     environment = {key: value for key, value in os.environ.items() if key not in _PRIVATE}
     environment[RUN_VARIABLE] = group.mark
     environment[APP_VARIABLE] = entry.app
-    if quiet:
+    if hidden:
+        environment[HIDDEN_VARIABLE] = "1"
         environment["DESKTOP_STARTUP_ID"] = f"ghostdesk-{group.name}_TIME0"  # Startup Notification 0.2
     home = environment.get("HOME", "/")
     try:

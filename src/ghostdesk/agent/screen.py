@@ -239,8 +239,9 @@ class Screen:
         window.composite_unredirect_window(composite.RedirectManual)
         window.shape_mask(shapes.SO.Set, shapes.SK.Input, 0, 0, X.NONE)
 
-    def map(self, window: int) -> None:
-        """Show an unmapped window."""
+    def map(self, window: int, x_px: int, y_px: int) -> None:
+        """Show an unmapped window with its frame's corner at a place on the root window."""
+        self.window(window).configure(x=x_px, y=y_px)
         self.window(window).map()
 
     def unmap(self, window: int) -> None:
@@ -248,8 +249,8 @@ class Screen:
         self.window(window).unmap()
 
     def move(self, window: int, x_px: int, y_px: int) -> None:
-        """Move a managed window's content to a place on the root window."""
-        self.ask(window, "_NET_MOVERESIZE_WINDOW", X.StaticGravity | 0x3 << 8 | 2 << 12, x_px, y_px)
+        """Move a managed window's frame to a place on the root window."""
+        self.ask(window, "_NET_MOVERESIZE_WINDOW", X.NorthWestGravity | 0x3 << 8 | 2 << 12, x_px, y_px)
 
     def watch_damage(self, frame: int) -> int:
         """Be told (once, until `more_damage`) when the frame is drawn into; 0 where the server cannot."""

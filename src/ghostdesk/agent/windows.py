@@ -101,6 +101,10 @@ class Windows:
         """The group's windows."""
         return [window for window in self.all.values() if window.owner == owner]
 
+    def any_of(self, owner: int) -> bool:
+        """Whether the group has a managed window, followed already or not."""
+        return any(self._owner_of(self._screen.pid_of(number)) == owner for number in self._screen.clients())
+
     def take_over(self) -> None:
         """Find what an earlier agent hid, and keep it hidden."""
         hidden: list[Window] = []
@@ -133,13 +137,14 @@ class Windows:
         """Hide it: with its picture kept, or (`unmap`) without."""
         if window.hidden:
             return
-        x_px, y_px, _, _ = self._screen.geometry(window.window)
+        x_px, y_px, _, _ = self._screen.geometry(window.frame)
         window.place = (x_px, y_px)
         window.hidden = UNMAPPED if unmap else CONCEALED
         # The mark comes before the deed, so that an agent that dies in between leaves a window that can be found.
         self._screen.set_numbers(window.window, HIDDEN_PROPERTY, [window.hidden, *(max(0, n) for n in window.place)])
         if unmap:
             self._screen.unmap(window.window)
+            window.frame = 0  # it gets a new one when it is mapped again, maybe with the same number
             return
         self._screen.conceal(window.frame)
         if window.managed:
@@ -151,7 +156,7 @@ class Windows:
             return
         was, window.hidden = window.hidden, 0
         if was == UNMAPPED:
-            self._screen.map(window.window)
+            self._screen.map(window.window, *window.place)
         else:
             self._screen.reveal(window.frame)
         self._screen.delete(window.window, HIDDEN_PROPERTY)
