@@ -1,4 +1,4 @@
-"""Checks on what agents report: an agent runs beside the user's programs, so nothing it says is taken on trust. Pure."""
+"""Checks on what agents report: an agent runs beside the user's programs, so nothing is taken on trust. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ghostdesk.kernel.ids import AppId, GhostId, app_id
 from ghostdesk.telemetry.events import SOURCE_OF, EventKind, TelemetrySource, UsageEvent
 
 MAX_LATE_S = 86_400.0
-"""Events older than this get the hub's time: agents keep at most some minutes of them while the control plane is away."""
+"""Events older than this get the hub's time. Agents keep events while the control plane is away."""
 MAX_VALUE = 1e15
 _DETAIL = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+/_-]{0,127}")
 

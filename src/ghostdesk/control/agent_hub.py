@@ -32,7 +32,7 @@ HELLO_LIMIT_S = 5.0
 EVENTS_PER_S = 200.0
 CALL_LIMIT_S = 5.0
 LIMITS_S = {"launch": 50.0, "show": 35.0, "catalogue": 15.0}
-"""Longer than the agent's own limit of 30 s for a window, so that the agent's better reason is the one that is heard."""
+"""Longer than the agent's own limit of 30 s for a window, so that the agent's better reason is heard."""
 _PEER = struct.Struct("3i")
 
 
@@ -78,7 +78,7 @@ class AgentHub:
     # AgentLink
 
     async def connect(self, ghost: GhostId, endpoint: Endpoint) -> None:
-        """Listen for the ghost's agent, if not listening already. Raises `AgentError` when the socket cannot be made."""
+        """Listen for the ghost's agent, if not listening already. Raises `AgentError` when that cannot be."""
         line = self._lines.get(ghost)
         if line is not None and line.endpoint == endpoint:
             return
