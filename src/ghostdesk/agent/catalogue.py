@@ -20,6 +20,8 @@ _FIELD = re.compile(r"%(.)")
 _ESCAPE = re.compile(r"\\(.)")
 _DESKTOPS = ("openbox", "GNOME", "XFCE")
 """Names that OnlyShowIn may hold for an entry to be of use in a plain desktop."""
+_OUR_OWN = frozenset(("tint2", "tint2conf", "openbox", "obconf"))
+"""The desktop itself: nobody starts these from its menu."""
 _TERMINALS = (("lxterminal", "--no-remote", "-e"), ("xterm", "-e"), ("x-terminal-emulator", "-e"))
 """Terminals for programs without windows; each must stay in the process that was started."""
 
@@ -136,7 +138,7 @@ def read_all(environment: Mapping[str, str]) -> dict[AppId, App]:
         for path, app in _files(base / "applications"):
             if app not in found and len(found) < MAX_APPS:
                 found[app] = _read(path, app, language)
-    return {app: entry for app, entry in sorted(found.items()) if entry is not None}
+    return {app: entry for app, entry in sorted(found.items()) if entry is not None and app not in _OUR_OWN}
 
 
 def icon_data_url(icon: str, environment: Mapping[str, str], *, size_px: int = 48) -> str:
