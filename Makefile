@@ -1,9 +1,8 @@
 # Everything that ghostdesk needs, from nothing, by the ordinary clients. `make help` lists the targets.
+# The scripts see for themselves what is there already; then they are quick and silent.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 VENV := .venv
-PY := $(VENV)/bin/python
-STAMPS := .make
 STATIC := src/ghostdesk/server/static/index.html
 
 help: ## This list
@@ -12,33 +11,31 @@ help: ## This list
 run: setup-run ## Set everything up, start ghostdesk, print a one-time sign-in address
 	@exec $(VENV)/bin/ghostdesk run $(ARGS)
 
-setup-run: $(STAMPS)/apt-run $(STAMPS)/venv-run $(STATIC) ## What `make run` needs, without starting it
+setup-run: system-run python-run $(STATIC) ## What `make run` needs, without starting it
+	@:
 
 test: setup-test ## Set everything up, check and test everything
-	@scripts/check
+	@scripts/check $(ARGS)
 
-setup-test: $(STAMPS)/apt-test $(STAMPS)/venv-dev $(STATIC) ## What `make test` needs, without running it
+setup-test: system-test python-dev $(STATIC) ## What `make test` needs, without running it
+	@:
 
-bench: $(STAMPS)/apt-bench $(STAMPS)/venv-dev $(STATIC) ## Set up the heavy applications and run every benchmark
+bench: system-bench python-dev $(STATIC) ## Set up the heavy applications and run every benchmark
 	@exec $(VENV)/bin/ghostdesk bench all $(ARGS)
 
-$(STAMPS)/apt-%: scripts/setup-system scripts/packages-%.txt scripts/packages-run.txt
+system-%:
 	@scripts/setup-system $*
-	@mkdir -p $(STAMPS) && touch $@
 
-$(STAMPS)/venv-run: pyproject.toml constraints.txt scripts/setup-python | $(STAMPS)/apt-run
-	@scripts/setup-python run
-	@mkdir -p $(STAMPS) && touch $@
+python-%:
+	@scripts/setup-python $*
 
-$(STAMPS)/venv-dev: pyproject.toml constraints.txt scripts/setup-python | $(STAMPS)/apt-test
-	@scripts/setup-python dev
-	@mkdir -p $(STAMPS) && touch $@ $(STAMPS)/venv-run
-
-$(STATIC): $(wildcard web/src/*) $(wildcard web/*.html web/*.css web/*.json web/*.mjs web/*.svg) scripts/build-page | $(STAMPS)/apt-run
+$(STATIC): $(shell find web -name node_modules -prune -o -type f -print) scripts/build-page
 	@scripts/build-page
 	@touch $@
 
 clean: ## Remove what was built here (not the state, the homes or the history)
-	rm -rf $(STAMPS) $(VENV) web/node_modules src/ghostdesk/server/static build
+	rm -rf $(VENV) web/node_modules src/ghostdesk/server/static build
 
+# In the order that is written: the environment needs the system's packages.
+.NOTPARALLEL:
 .PHONY: help run setup-run test setup-test bench clean
