@@ -45,7 +45,7 @@ class ServerSettings:
 
 @checked(frozen=True, config=_STRICT)
 class StateSettings:
-    """Where things are kept. The folders must be reachable by other users (mode 0711), as desktops run under their own uids."""
+    """Where things are kept. Other users must be able to pass (mode 0711), as desktops run under their own uids."""
 
     directory: Path = field(default_factory=default_state_dir)
     run_directory: Path = field(default_factory=default_run_dir)
@@ -76,6 +76,8 @@ class PoolSettings:
     ghost_memory_bytes: float = 1.5e9
     active_memory_bytes: float = 6e9
     warm_apps: int = 2
+    active_app_threshold: float = 0.5
+    """Probability from which the next application is launched, hidden, in a desktop in use; above 1 switches it off."""
     warm_threshold: float = 0.3
     """Probability of a sign-in within the warm lead from which a personal ghost is warmed."""
     warm_lead_s: float = 1800.0

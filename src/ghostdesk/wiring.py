@@ -137,6 +137,7 @@ def pool_policy(settings: Settings) -> PoolPolicy:
         warm_threshold=pool.warm_threshold,
         warm_lead_s=pool.warm_lead_s,
         warm_apps=pool.warm_apps,
+        active_app_threshold=pool.active_app_threshold,
         park_after_s=pool.park_after_s,
         ghost_limits=Resources(cpu_cores=pool.ghost_cpu_cores, memory_bytes=pool.ghost_memory_bytes),
         active_limits=Resources(memory_bytes=pool.active_memory_bytes),

@@ -57,6 +57,19 @@ def test_a_likely_user_gets_a_ghost_bound_then_warmed() -> None:
     assert warm[0].apps == ("editor", "browser"), "at most two, the likeliest"
 
 
+def test_the_next_application_of_a_desktop_in_use_is_launched_ahead_once() -> None:
+    active = Ghost(GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE)
+    likely = UsageCurve(ALICE, 0.0, 600.0, apps=(LaunchProbability(AppId("browser"), 0.7),))
+    plan = _plan((active, _ready("b"), _ready("c")), (likely,))
+    assert [a.event for a in plan.actions] == [
+        WarmRequested((AppId("browser"),), False, "alice turns to browser next with 70%")
+    ]
+    had = Ghost(GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE, apps=(AppId("browser"),))
+    assert not _plan((had, _ready("b"), _ready("c")), (likely,)).actions
+    unsure = UsageCurve(ALICE, 0.0, 600.0, apps=(LaunchProbability(AppId("browser"), 0.4),))
+    assert not _plan((active, _ready("b"), _ready("c")), (unsure,)).actions
+
+
 def test_excluded_and_unlikely_users_get_nothing() -> None:
     curves = (_curve(ALICE, 0.9), _curve(BOB, 0.1))
     plan = _plan((_ready("a"), _ready("b")), curves, excluded=frozenset({ALICE}))

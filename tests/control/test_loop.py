@@ -281,3 +281,16 @@ async def test_only_a_claimed_desktop_teaches(world: World) -> None:
     await world.clock.run(world.plane.open_desktop(ALICE))
     world.plane.on_usage(warm.ghost, event)
     assert [(e.user, e.desktop) for e in world.forecast.seen if e.kind is EventKind.APP_FOCUS] == [(ALICE, warm.ghost)]
+
+
+async def test_in_a_desktop_in_use_the_next_application_waits_hidden(tmp_path: Path) -> None:
+    world = World(tmp_path, floor=1, ceiling=3, active_app_threshold=0.3)
+    await world.pass_time(30)
+    await world.clock.run(world.plane.open_desktop(ALICE))
+    world.forecast.arrival, world.forecast.apps = {ALICE: 0.0}, {ALICE: ("browser",)}
+    await world.pass_time(30)
+    assert (await world.clock.run(world.plane.launch(ALICE, AppId("browser")))).path == "shown"
+    mine = world.manager.of_user(ALICE)
+    assert mine is not None
+    assert not world.host.desktops[mine.ghost].frozen
+    world.close()

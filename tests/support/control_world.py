@@ -97,7 +97,7 @@ class World:
         self.journal = Journal(self.store, inline=True)
         self.executor = Executor(self.manager, self.engine, self.agents, self.journal, self.clock)
         self.supply = Supply(self.manager, self.executor, self.clock, make_id=self._next_id)
-        self.observer = HostObserver(self.engine, memory_share=0.8, watched=lambda: self.plane.watched())
+        self.observer = HostObserver(self.engine, memory_share=0.8, watched=lambda: self.plane.watched())  # noqa: PLW0108 - the plane comes later
         self.loop = ControlLoop(
             self.manager, self.forecast, ResourceAllocator(), SeamlessTransition(), self.executor, self.agents,
             self.observer, self.supply, self.policy, self.clock,

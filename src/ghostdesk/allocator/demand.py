@@ -84,8 +84,8 @@ def pool_wish(request: PlanRequest, personal: int) -> PoolWish:
     target = min(max(policy.floor, quantile), policy.ceiling)
     return PoolWish(
         target,
-        f"{expected:.2f} sign-ins expected in the {lead_s:.1f} s that a build takes: {quantile} ready ghosts serve them "
-        f"{policy.target_hit_rate:.0%} of the time; floor {policy.floor}, ceiling {policy.ceiling}",
+        f"{expected:.2f} sign-ins expected in the {lead_s:.1f} s that a build takes: {quantile} ready ghosts serve "
+        f"them {policy.target_hit_rate:.0%} of the time; floor {policy.floor}, ceiling {policy.ceiling}",
     )
 
 

@@ -48,6 +48,8 @@ class PoolPolicy:
         warm_threshold: probability of a sign-in within `warm_lead_s` from which a personal ghost pays.
         warm_apps: most applications launched ahead in a warm ghost.
         app_threshold: probability from which an application is launched ahead.
+        active_app_threshold: probability from which the next application is launched, hidden, in a desktop that is in
+            use; above 1 switches this off.
         park_after_s: time after which a ghost that nobody is expected for is parked, or destroyed where parking
             frees nothing.
         ghost_limits, active_limits: what an idle ghost and a claimed desktop may use.
@@ -63,6 +65,7 @@ class PoolPolicy:
     warm_lead_s: float = 600.0
     warm_apps: int = 2
     app_threshold: float = 0.15
+    active_app_threshold: float = 0.5
     park_after_s: float = 900.0
     ghost_limits: Resources = field(default_factory=Resources)
     active_limits: Resources = field(default_factory=Resources)

@@ -64,6 +64,7 @@ class ResourceAllocator:
             _infeasible(draft, f"a warm desktop for {wish.user}", "memory", "no memory left at the present price")
         pool = pool_wish(request, len(wanted))
         _fill(draft, pool, unserved)
+        _foresee_in_active(draft)
         _retire_personal(draft, {wish.user for wish in wanted})
         _retire_generic(draft, pool)
         return Plan(tuple(draft.actions), tuple(draft.infeasible), pool.target, pool.why, price)
@@ -102,6 +103,22 @@ def _serve(draft: _Draft, wish: PersonalWish) -> bool:
         draft.act(generic[0], BindRequested(wish.user, f"{wish.user} {wish.why}"), "bind")
         return True
     return False
+
+
+def _foresee_in_active(draft: _Draft) -> None:
+    """Launch the next application of a desktop in use, hidden, when it is likely enough and memory is left."""
+    request, policy = draft.request, draft.request.policy
+    room = request.context.capacity.memory_bytes - request.context.used.memory_bytes
+    for ghost in request.ghosts:
+        if ghost.state is not GhostState.ACTIVE or ghost.pending is not None or room < policy.ghost_memory_bytes:
+            continue
+        curve = request.curves.get(ghost.owner) if ghost.owner is not None else None
+        for launch in curve.apps[:1] if curve else ():
+            if launch.probability < policy.active_app_threshold or launch.app in (*ghost.apps, *ghost.failed_apps):
+                continue
+            reason = f"{ghost.owner} turns to {launch.app} next with {launch.probability:.0%}"
+            draft.act(ghost, WarmRequested((launch.app,), False, reason), "foresee")
+            room -= policy.ghost_memory_bytes
 
 
 def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:

@@ -30,7 +30,7 @@ def checked_event(
     sign-ins, unknown kinds, text that is more than a word.
     """
     try:
-        kind = EventKind(message.get("kind"))
+        kind = EventKind(str(message.get("kind")))
         source = SOURCE_OF[kind]
     except (ValueError, KeyError):
         raise BadEvent("not a kind that agents report") from None

@@ -11,7 +11,6 @@ from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.telemetry.events import UsageEvent
 
-
 PARKING = "parked in swap"
 """The ability under which an engine says whether parking a ghost frees its memory here."""
 DESKTOPS = "desktops"
