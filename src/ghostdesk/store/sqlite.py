@@ -231,8 +231,8 @@ def _code(error: BaseException | None) -> int:
 def _damaged(path: Path, problem: str) -> DamagedDatabase:
     return DamagedDatabase(
         f"The database {path} is damaged: {problem.splitlines()[-1] if problem else 'unknown'}.",
-        "Start ghostdesk again: it sets the file aside under another name (deleting nothing) and begins a new one; "
-        "`sqlite3 FILE .recover` gets back what can be read.",
+        "Start with `ghostdesk run --repair`: it sets the file aside under another name (deleting nothing) and begins "
+        "a new one; `sqlite3 FILE .recover` gets back what can be read.",
     )
 
 
