@@ -38,6 +38,8 @@ class ServerSettings:
     port: int = 8470
     tls_certificate: Path | None = None
     tls_key: Path | None = None
+    public_origins: tuple[str, ...] = ()
+    """Addresses that browsers reach us by, such as "https://desks.example.org:8470"; all others are refused."""
     sign_in_link_life_s: float = 900.0
     web_session_life_s: float = 43_200.0
     ticket_life_s: float = 20.0

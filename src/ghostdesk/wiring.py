@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -100,6 +101,15 @@ def sole_control_plane(run_dir: Path) -> Iterator[None]:
     """Hold the lock that says that one control plane runs on these folders; raises `ConfigError` when another does."""
     try:
         run_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        if (
+            (found := run_dir.lstat()).st_uid != os.geteuid()
+            or not stat.S_ISDIR(found.st_mode)
+            or found.st_mode & 0o022
+        ):
+            raise ConfigError(
+                f"{run_dir} is not ours alone: somebody else made it, or may write to it.",
+                "Remove it, or set state.run_directory to a folder of your own.",
+            )
         handle = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigError(

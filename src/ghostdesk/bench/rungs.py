@@ -80,7 +80,7 @@ BENCH_APPS: tuple[BenchApp, ...] = (
     BenchApp("Mousepad", (AppId("org.xfce.mousepad"),)),
     # Without a document it takes no letter: the focus moves on to the next button.
     BenchApp("Evince", (AppId("org.gnome.Evince"),), key=(_TAB,), undo=((_SHIFT, _TAB),)),
-    BenchApp("LibreOffice Writer", (AppId("libreoffice-writer"),)),
+    BenchApp("LibreOffice Writer", (AppId("libreoffice-writer"),), (_ALT, ord("f")), ((_ESCAPE,), (_ESCAPE,))),
     # Without a picture it takes no letter: the File menu opens.
     BenchApp("GIMP", (AppId("gimp"),), key=(_ALT, ord("f")), undo=((_ESCAPE,), (_ESCAPE,))),
     BenchApp("Firefox", (AppId("firefox-esr"), AppId("firefox")), undo=_LEAVE_ADDRESS, prepare=_ADDRESS),

@@ -28,9 +28,17 @@ def checked_user(text: str) -> UserId:
 
 
 def base_url(settings: Settings) -> str:
-    """The address that browsers use."""
+    """The address that browsers use: the first public one, if any is set."""
+    if settings.server.public_origins:
+        return settings.server.public_origins[0].rstrip("/")
+    return local_url(settings)
+
+
+def local_url(settings: Settings) -> str:
+    """The address on this machine."""
     scheme = "https" if settings.server.tls_certificate else "http"
-    return f"{scheme}://{settings.server.host}:{settings.server.port}"
+    host = "127.0.0.1" if settings.server.host in ("0.0.0.0", "::") else settings.server.host  # noqa: S104
+    return f"{scheme}://{host}:{settings.server.port}"
 
 
 def link_for(settings: Settings, store: Store, user: UserId) -> str:

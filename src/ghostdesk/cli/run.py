@@ -20,7 +20,7 @@ from ghostdesk.engines.protocol import Ability
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.server.app import STATIC_DIR, create_app
-from ghostdesk.server.guard import local_origins
+from ghostdesk.server.guard import PublicAddress, local_origins
 from ghostdesk.server.serve import bind, serve
 from ghostdesk.server.static import load_page
 from ghostdesk.store.protocol import Store, StoredUser
@@ -61,11 +61,10 @@ async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    tls = server.tls_certificate is not None
     page = create_app(
         desk.plane,
         store,
-        origins=local_origins(server.host, server.port, tls=tls),
+        origins=_origins(settings),
         web_session_life_s=server.web_session_life_s,
         ticket_life_s=server.ticket_life_s,
         clock=desk.clock,
@@ -88,6 +87,19 @@ async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None
             await desk.stop(keep_ghosts=keep_desktops)
             store.close()
         err.print("stopped.")
+
+
+def _origins(settings: Settings) -> frozenset[str]:
+    """Loopback's own addresses, and those that the operator says browsers use."""
+    server = settings.server
+    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104
+    own = local_origins(host, server.port, tls=server.tls_certificate is not None)
+    public = frozenset(origin.rstrip("/") for origin in server.public_origins)
+    try:
+        PublicAddress(public)
+    except ValueError as error:
+        raise ConfigError(f"server.public_origins: {error}.", 'For example: ["https://desks.example.org"].') from None
+    return own | public
 
 
 async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: Callable[[str], None]) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ghostdesk.cli.accounts import base_url, checked_user, link_for
+from ghostdesk.cli.accounts import checked_user, link_for, local_url
 from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
 from ghostdesk.cli.run import OPERATOR
 from ghostdesk.config import Settings
@@ -32,7 +32,7 @@ def fetch_status(settings: Settings) -> dict[str, Any]:
     store = open_settings_store(settings)
     token = link_for(settings, store, OPERATOR).rpartition("=")[2]
     store.close()
-    api = _Api(base_url(settings), settings.server.tls_certificate)
+    api = _Api(local_url(settings), settings.server.tls_certificate)
     try:
         api.call("POST", "/api/session", {"token": token})
         found: dict[str, Any] = api.call("GET", "/api/status")

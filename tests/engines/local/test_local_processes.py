@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,14 +33,23 @@ def family() -> Iterator["subprocess.Popen[bytes]"]:
 
 
 def test_stopping_and_waking_a_family(family: "subprocess.Popen[bytes]") -> None:
-    children = {process.pid: process.state for process in descendants(family.pid) if process.pid != family.pid}
-    assert sorted(children.values()) == ["S", "T"]
+    def states() -> dict[int, str]:
+        return {process.pid: process.state for process in descendants(family.pid) if process.pid != family.pid}
+
+    def settled(wanted: list[str]) -> dict[int, str]:
+        """A signal takes effect a moment after it was sent."""
+        deadline_s = time.monotonic() + 5
+        while sorted(states().values()) != wanted and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        assert sorted(states().values()) == wanted
+        return states()
+
+    children = settled(["S", "T"])
     stopped = stop_all(family.pid)
     assert {pid for pid, _ in stopped} == {pid for pid, state in children.items() if state == "S"}
-    assert {process.state for process in descendants(family.pid) if process.pid != family.pid} == {"T"}
+    settled(["T", "T"])
     continue_all(stopped)
-    after = {process.pid: process.state for process in descendants(family.pid) if process.pid != family.pid}
-    assert after == children, "one that was stopped before stays stopped"
+    assert settled(["S", "T"]) == children, "one that was stopped before stays stopped"
 
 
 def test_a_successor_is_not_hit(family: "subprocess.Popen[bytes]") -> None:

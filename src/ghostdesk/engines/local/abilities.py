@@ -58,6 +58,15 @@ def check_requirements() -> None:
         )
 
 
+def desktops() -> Ability:
+    """Whether desktops can run here at all."""
+    try:
+        check_requirements()
+    except MissingRequirement as error:
+        return Ability("desktops", False, error.cause, error.mend)
+    return Ability("desktops", True, "all that a desktop needs is here")
+
+
 def missing_modules(python: str = "/usr/bin/python3") -> list[str]:
     """Which modules the Python that runs inside desktops lacks."""
     code = "import sys, importlib.util as u; print(*[n for n in sys.argv[1:] if u.find_spec(n) is None])"

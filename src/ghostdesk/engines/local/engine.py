@@ -280,8 +280,14 @@ class LocalEngine:
         return Endpoint(str(paths.rfb), str(paths.agent), token, record.uid)
 
     def abilities(self) -> Sequence[Ability]:
-        """What works on this host and what does not."""
-        return abilities.describe(self._builder.cgroups.trees, self._idmap_problem, self._wanted_network)
+        """What works on this host and what does not; before `start` without trying to map the ids of a mount."""
+        trees = (
+            self._started.cgroups.trees
+            if self._started
+            else detect(Path("/proc/self/mountinfo").read_text(), self._cgroup_mode)
+        )
+        told = abilities.describe(trees, self._idmap_problem, self._wanted_network)
+        return told if self._started else (abilities.desktops(), *told)
 
     def capacity(self) -> Resources:
         """What the host has in all."""

@@ -57,6 +57,10 @@ def start_network(
     runs_as = _runs_as(uid)
     if runs_as != 0:
         command.append(f"--userns-path=/proc/{pid}/ns/user")
+    else:
+        # Its sandbox detaches the old root and makes only "/" private before: as root, on a host whose mounts are
+        # shared (systemd), that would take the mounts below /sys, /dev and /run down on the host itself.
+        command = ["unshare", "--mount", "--propagation", "private", "--", *command]
     command += ["--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
     read_end, write_end = os.pipe()
     try:

@@ -1,0 +1,67 @@
+"""A ghost's way to the internet leaves the host's mounts alone."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from ghostdesk.engines.local import network
+
+pytestmark = [
+    pytest.mark.desktop,
+    pytest.mark.skipif(os.geteuid() != 0, reason="making a mount namespace needs root"),
+    pytest.mark.skipif(bool(network.unusable()), reason=f"no outbound network here: {network.unusable()}"),
+]
+SCRIPT = """
+import asyncio, sys
+from pathlib import Path
+from ghostdesk.engines.local.engine import LocalEngine
+from ghostdesk.ghosts.commands import Build
+from ghostdesk.ghosts.ghost import DesktopTemplate
+from ghostdesk.kernel.ids import GhostId, TemplateId
+from ghostdesk.kernel.resources import Resources
+
+def mounts():
+    return sorted(line.split()[4] for line in open("/proc/self/mountinfo") if "ghosts" not in line)
+
+async def main(root):
+    before = mounts()
+    engine = LocalEngine(root / "s", root / "r")
+    await engine.start()
+    outcome = await engine.apply(Build(GhostId("n1"), DesktopTemplate(TemplateId("t")), Resources()))
+    await asyncio.sleep(1)
+    after = mounts()
+    await engine.stop(keep_ghosts=False)
+    print(outcome.error, outcome.facts.get("network"))
+    print("lost:", sorted(set(before) - set(after)))
+
+asyncio.run(main(Path(sys.argv[1])))
+"""
+
+
+def test_shared_mounts_of_the_host_stay_where_they_are() -> None:
+    """As on hosts with systemd, where every mount is shared: what a helper unmounts would be gone for all."""
+    root = Path(tempfile.mkdtemp(prefix="gdn-", dir="/tmp"))
+    root.chmod(0o711)
+    try:
+        shared = [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            "sh",
+            "-c",
+            'mount --make-rshared / && exec "$@"',
+            "sh",
+        ]
+        done = subprocess.run(
+            [*shared, sys.executable, "-c", SCRIPT, str(root)], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == ["None outbound", "lost: []"]
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
