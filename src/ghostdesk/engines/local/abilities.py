@@ -29,8 +29,8 @@ PACKAGES = {
     "python3": "python3",
 }
 """The programs of a desktop, and the package of each on Debian and Ubuntu."""
-PYTHON_PACKAGES = {"Xlib": "python3-xlib", "psutil": "python3-psutil"}
-"""The modules that the agent cannot do without; sound and file watching are optional to it."""
+PYTHON_PACKAGES = {"Xlib": "python3-xlib"}
+"""The modules that the agent cannot do without."""
 ASSUMED_NETWORK_BYTES_PER_S = 125e6
 """One gigabit a second, where no network card tells its speed."""
 ASSUMED_STORAGE_BYTES_PER_S = 500e6
