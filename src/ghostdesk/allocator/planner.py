@@ -31,15 +31,12 @@ class _Draft:
     actions: list[Action] = field(default_factory=list)
     infeasible: list[Infeasible] = field(default_factory=list)
     touched: set[GhostId] = field(default_factory=set)
-    new: int = 0
 
     def act(self, ghost: Ghost | None, event: GhostEvent, code: str) -> None:
         """Add one action; the event's own reason is what people read."""
         self.actions.append(Action(event, ghost.ghost if ghost else None, Reason(code, event.reason)))
         if ghost:
             self.touched.add(ghost.ghost)
-        else:
-            self.new += 1
 
     def free(self, *states: GhostState) -> list[Ghost]:
         """Idle ghosts of nobody that this plan has not used yet, quickest to wake and oldest first."""

@@ -16,7 +16,7 @@ from rich.table import Table
 from ghostdesk.cli.accounts import base_url, link_for
 from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, print_json, settings_of
 from ghostdesk.config import Settings
-from ghostdesk.engines.protocol import Ability
+from ghostdesk.engines.protocol import DESKTOPS, Ability
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.server.app import STATIC_DIR, create_app
@@ -140,7 +140,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         print_json(abilities)
     else:
         out.print(_ability_table(abilities))
-    if any(a.name == "desktops" and not a.available for a in abilities):
+    if any(a.name == DESKTOPS and not a.available for a in abilities):
         raise typer.Exit(1)
 
 
@@ -163,7 +163,7 @@ async def _clean(settings: Settings) -> int:
     engine = load_engine(settings)
     await engine.start()
     found = await engine.observe()
-    if any(a.name == "desktops" and not a.available for a in engine.abilities()) and not found:
+    if any(a.name == DESKTOPS and not a.available for a in engine.abilities()) and not found:
         raise ConfigError("Desktops cannot run here, and none were found.", "`ghostdesk doctor` says why.")
     await engine.stop(keep_ghosts=False)
     return len(found)

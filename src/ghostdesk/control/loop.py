@@ -162,7 +162,6 @@ class ControlLoop:
         self._at_the_door[user] = started_s + _AT_THE_DOOR_S
         found = self._find(user)
         if found.ghost is None:
-            self.supply.wanted.set()
             return None
         if found.ghost.owner is None:
             if found.ghost.state is not GhostState.READY:

@@ -49,7 +49,6 @@ class Supply:
         self._build_times_s: deque[float] = deque(maxlen=_REMEMBERED_BUILDS)
         self._last_failure: EngineError | None = None
         self.backoff = BuildBackoff()
-        self.wanted = asyncio.Event()
         executor.listeners.append(self._on_change)
 
     @property

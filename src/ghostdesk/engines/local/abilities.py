@@ -12,7 +12,7 @@ from ghostdesk.engines.local import network
 from ghostdesk.engines.local.cgroups import Hierarchies
 from ghostdesk.engines.local.memory import swap_total_bytes
 from ghostdesk.engines.local.zram import swap_is_compressed
-from ghostdesk.engines.protocol import Ability
+from ghostdesk.engines.protocol import DESKTOPS, PARKING, Ability
 from ghostdesk.kernel.errors import MissingRequirement
 from ghostdesk.kernel.resources import Resources
 
@@ -63,8 +63,8 @@ def desktops() -> Ability:
     try:
         check_requirements()
     except MissingRequirement as error:
-        return Ability("desktops", False, error.cause, error.mend)
-    return Ability("desktops", True, "all that a desktop needs is here")
+        return Ability(DESKTOPS, False, error.cause, error.mend)
+    return Ability(DESKTOPS, True, "all that a desktop needs is here")
 
 
 def missing_modules(python: str = "/usr/bin/python3") -> list[str]:
@@ -110,7 +110,7 @@ def describe(trees: Hierarchies, idmap_problem: str, wanted_network: str) -> Seq
         Ability("cgroups", trees.mode != "none", trees.detail, "" if trees.mode != "none" else "Run as root."),
         Ability("freeze", True, freeze),
         Ability(
-            "parked in swap",
+            PARKING,
             can_reclaim,
             f"{reclaim}, {swap / 2**30:.1f} GiB of {'compressed ' if swap_is_compressed() else ''}swap"
             if can_reclaim
