@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ghostdesk.kernel.ids import AppId, UserId
@@ -41,6 +42,29 @@ class ArrivalCurve:
             if high > low:
                 total += count * (high - low) / self.slot_s
         return total
+
+
+LEVELS = (0.025, 0.1, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.9, 0.975)
+"""The probability levels of every quantile forecast: deciles, and the ends of the 50, 80 and 95 % intervals."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceQuantiles:
+    """Quantiles of each resource over coming slots, while the user is there.
+
+    Args:
+        start_s: start of the first slot (UTC seconds).
+        slot_s: length of a slot.
+        levels: probability levels, rising.
+        amounts: for "cpu_cores", "memory_bytes", "gpu_share", "network_bytes_per_s" and "storage_bytes_per_s" the
+            quantiles of each slot: ``amounts[resource][slot][level]``, not falling along the levels. A resource that
+            was never measured is left out.
+    """
+
+    start_s: float
+    slot_s: float
+    levels: tuple[float, ...]
+    amounts: Mapping[str, tuple[tuple[float, ...], ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,12 @@ class EventKind(StrEnum):
     """`value` is in bytes per second, both directions."""
     STORAGE = "storage"
     """`value` is in bytes per second, reads and writes."""
+    GPU = "gpu"
+    """`value` is the share of one device, averaged since the last sample."""
+    PLACE = "place"
+    """The user is at a place that they named and opted in to; `detail` is its kind: see `TelemetrySource.PLACE`."""
+    MODE = "mode"
+    """The user chose a mode of work; `detail` is its name, empty when they left it."""
     DESKTOP_STATE = "desktop-state"
     """A shared desktop changed state; `detail` is the state, `desktop` the machine, no user."""
 
@@ -47,6 +53,9 @@ class TelemetrySource(StrEnum):
     MICROPHONE = "microphone"
     CAMERA = "camera"
     FILES = "files"
+    PLACE = "place"
+    MODE = "mode"
+    CALENDAR = "calendar"
 
 
 SOURCE_OF: dict[EventKind, TelemetrySource] = {
@@ -62,6 +71,9 @@ SOURCE_OF: dict[EventKind, TelemetrySource] = {
     EventKind.MEMORY: TelemetrySource.RESOURCES,
     EventKind.NETWORK: TelemetrySource.RESOURCES,
     EventKind.STORAGE: TelemetrySource.RESOURCES,
+    EventKind.GPU: TelemetrySource.RESOURCES,
+    EventKind.PLACE: TelemetrySource.PLACE,
+    EventKind.MODE: TelemetrySource.MODE,
 }
 """The source that each kind of event comes from; kinds that are not here (sign-ins) belong to the service itself."""
 

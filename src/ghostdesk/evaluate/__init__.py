@@ -1,0 +1,1 @@
+"""Scoring every predictor on an operator's own history, with honest, chronological splits."""

@@ -1,0 +1,1 @@
+"""Which application a person turns to next: one file an expert, and their mixture."""
