@@ -1,0 +1,1 @@
+"""Calendars: what they say of a person's time, never what is in them."""
