@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from ghostdesk.kernel.errors import StoreError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.protocol import StoredUser
-from ghostdesk.store.schema import STEPS
 from ghostdesk.store.sqlite import SqliteStore, open_store
+from ghostdesk.store.steps import STEPS
 
 
 def add_column(connection: Connection) -> None:

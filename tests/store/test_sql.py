@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ghostdesk.kernel.errors import Conflict, StoreError
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
+from ghostdesk.store.event_rows import stored_key
 from ghostdesk.store.protocol import Claim, ImportCheckpoint, LaunchRecord, Store, StoredUser
-from ghostdesk.store.sql import stored_key
 from ghostdesk.store.sqlite import SqliteStore, open_store
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 
@@ -83,7 +83,7 @@ def test_a_half_read_history_holds_up_nobody(store: SqliteStore) -> None:
     reading = store.events()
     next(reading)
     store.add_events([event(1e6)])
-    store.delete_user_events(ADA)
+    store.delete_personal_data(ADA, None, now_s=2e6)
     assert store.count_events() == 0
 
 
@@ -101,7 +101,7 @@ def test_deleting_a_user_leaves_no_trace_of_theirs_in_the_files(store: SqliteSto
     store.add_events([UsageEvent(1.0, EventKind.APP_LAUNCH, ADA, AppId("telltale-app")), event(1.0, user=BOB)])
     store.add_launch(LaunchRecord(1.0, ADA, "telltale-app", "shown", 0.01))
     store.add_launch(LaunchRecord(1.0, BOB, "gimp", "shown", 0.01))
-    assert store.delete_user_events(ADA) == 1
+    assert store.delete_personal_data(ADA, None, now_s=2.0) == 1
     assert [e.user for e in store.events()] == [BOB]
     assert [record.user for record in store.launches()] == [BOB]
     for name in ("state.db", "state.db-wal"):

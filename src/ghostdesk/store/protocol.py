@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.store.personal import PersonalStore
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 from ghostdesk.telemetry.importers.protocol import ImportCheckpoint
 
@@ -15,12 +16,18 @@ __all__ = ["Claim", "ImportCheckpoint", "LaunchRecord", "Store", "StoredUser"]
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
-    """An account. `role` is "user" or "operator"; a disabled account can do nothing and gets no ghosts."""
+    """An account. `role` is "user" or "operator"; a disabled account can do nothing and gets no ghosts.
+
+    `job_role` and `department` are what the operator says of the person ("teacher", "physics"), or empty; people who
+    share them lend each other their patterns.
+    """
 
     user: UserId
     display_name: str
     role: str = "user"
     disabled: bool = False
+    job_role: str = ""
+    department: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,15 @@ class LaunchRecord:
     reason: str = ""
 
 
-class Store(Protocol):
+class Store(PersonalStore, Protocol):
     """Everything that is kept. Raises `StoreError` with cause and mend when the database cannot serve."""
 
     # events
     def add_events(self, events: Iterable[UsageEvent]) -> int:
-        """Add those that are new, all or none; returns how many were new (see `UsageEvent.key`)."""
+        """Add those that are new (see `UsageEvent.key`), all or none; returns how many were added.
+
+        Events from before their user's deletion, and of sources that the user refused, are passed over.
+        """
         ...
 
     def events(
@@ -67,10 +77,6 @@ class Store(Protocol):
 
     def count_events(self) -> int:
         """How many there are."""
-        ...
-
-    def delete_user_events(self, user: UserId) -> int:
-        """Remove everything that was recorded of a user; returns how many events went."""
         ...
 
     # imports

@@ -1,8 +1,8 @@
-"""The tables, and the steps that bring an older database forward. Written in SQLAlchemy Core for any database."""
+"""The tables as they are now, and the way to them. Written in SQLAlchemy Core for any database."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from sqlalchemy import (
     BigInteger,
@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from ghostdesk.kernel.errors import StoreError
+from ghostdesk.store.steps import STEPS, Step
 
 metadata = MetaData()
 _ROW = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER counts up by itself in SQLite
@@ -64,6 +65,8 @@ users = Table(
     Column("display_name", String, nullable=False),
     Column("role", String, nullable=False),
     Column("disabled", Boolean, nullable=False),
+    Column("job_role", String, nullable=False, server_default=""),
+    Column("department", String, nullable=False, server_default=""),
 )
 
 sign_in_links = Table(
@@ -120,18 +123,87 @@ audit = Table(
     Column("reason", String, nullable=False),
 )
 
-Step = Callable[[Connection], None]
+consents = Table(
+    "consents",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("allowed", Boolean, nullable=False),
+    Column("since_s", Double, nullable=False),
+)
+Index("consents_by_time", consents.c.since_s)
 
+places = Table(
+    "places",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("latitude_cell", Integer),
+    Column("longitude_cell", Integer),
+)
+"""Cells are whole numbers (see `profiles.location`), so that nothing finer can be kept."""
 
-def _create_all(connection: Connection) -> None:
-    metadata.create_all(connection, checkfirst=False)
+modes = Table(
+    "modes",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("apps", String, nullable=False),
+    Column("file_types", String, nullable=False),
+    Column("resources", String, nullable=False),
+)
+"""Lists and amounts are JSON."""
 
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("location", String, nullable=False),
+    Column("username", String, nullable=False),
+    Column("synced_s", Double),
+    Column("problem", String, nullable=False),
+)
+"""`owner` is a user, or empty for calendars that hold for everyone."""
 
-STEPS: tuple[Step, ...] = (_create_all,)
-"""Step ``n`` brings version ``n`` to ``n + 1``. Once released, a step is never changed; a new one is put behind it.
+busy_times = Table(
+    "busy_times",
+    metadata,
+    Column("id", _ROW, primary_key=True),
+    Column("owner", String, nullable=False),
+    Column("calendar", String, nullable=False),
+    Column("start_s", Double, nullable=False),
+    Column("end_s", Double, nullable=False),
+    Column("all_day", Boolean, nullable=False),
+    Column("series", String, nullable=False),
+    Column("kind", String, nullable=False),
+)
+Index("busy_times_by_owner", busy_times.c.owner, busy_times.c.calendar, busy_times.c.start_s)
+Index("busy_times_by_start", busy_times.c.start_s)
 
-With the second step, the first must stop following `metadata` and create the tables as they were in version 1.
+prepared = Table(
+    "prepared",
+    metadata,
+    Column("id", _ROW, primary_key=True),
+    Column("time_s", Double, nullable=False),
+    Column("user", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("reason", String, nullable=False),
+)
+Index("prepared_by_user", prepared.c.user, prepared.c.id)
+
+deletions = Table(
+    "deletions",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("time_s", Double, nullable=False),
+)
+"""What a person deleted last, and when; events from before it are never taken again. `source` is "all" for everything.
 """
+Index("deletions_by_time", deletions.c.time_s)
 
 
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> int:

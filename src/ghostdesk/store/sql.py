@@ -3,50 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from typing import Any
+from dataclasses import asdict
 
-from sqlalchemy import Connection, Row, Select, delete, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select
 from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same methods
 
 from ghostdesk.kernel.errors import Conflict, StoreError
-from ghostdesk.kernel.ids import AppId, GhostId, UserId
+from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.store.event_rows import EventRow, event_of, event_row, permitted
 from ghostdesk.store.protocol import Claim, LaunchRecord, StoredUser
 from ghostdesk.store.schema import audit, claims, events, imports, launches, sign_in_links, users, web_sessions
+from ghostdesk.store.sql_personal import SqlPersonal
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 from ghostdesk.telemetry.importers.protocol import ImportCheckpoint
 
 _PAGE_ROWS = 10_000
-_LAST_SECOND = (1 << 40) - 1
-EVENT_COLUMNS = ("key", "time_s", "kind", "user", "app", "desktop", "value", "detail", "source")
-EventRow = tuple[bytes, float, str, str | None, str | None, str | None, float | None, str | None, str]
 
 
-class SqlStore:
+class SqlStore(SqlPersonal):
     """All of `Store` but opening, checking and closing, over two ways to reach the database."""
-
-    def _reading(self) -> AbstractContextManager[Connection]:
-        """A transaction that reads one consistent state."""
-        raise NotImplementedError
-
-    def _writing(self) -> AbstractContextManager[Connection]:
-        """A transaction that no other writer can come between; committed at its end, undone by an exception."""
-        raise NotImplementedError
 
     def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:
         """Insert the rows (in the order of `EVENT_COLUMNS`) whose key is new; returns how many were."""
         raise NotImplementedError
 
-    def _forget_deleted(self) -> None:
-        """Make sure that deleted rows cannot be read back from the database's files."""
-
     # events
 
     def add_events(self, new: Iterable[UsageEvent]) -> int:
-        """Add those that are new, all or none; returns how many were new."""
-        rows = [_event_row(event) for event in new]  # outside the transaction, so that others wait less
+        """Add those that are new and permitted, all or none; returns how many were added.
+
+        What its user deleted or refused is passed over (see `event_rows.permitted`).
+        """
+        rows = [event_row(event) for event in new]  # outside the transaction, so that others wait less
         with self._writing() as connection:
-            return self._insert_events(connection, rows)
+            return self._insert_events(connection, permitted(connection, rows))
 
     def events(
         self,
@@ -71,7 +61,7 @@ class SqlStore:
         page = query if since_s is None else query.where(events.c.time_s >= since_s)
         while rows := self._all(page):
             for row in rows:
-                yield _event(row)
+                yield event_of(row)
             if len(rows) < _PAGE_ROWS:
                 return
             time_s, row_id = rows[-1].time_s, rows[-1].id
@@ -83,14 +73,6 @@ class SqlStore:
         with self._reading() as connection:
             return connection.scalar(select(func.count()).select_from(events)) or 0
 
-    def delete_user_events(self, user: UserId) -> int:
-        """Remove all that was recorded of a user, events and launches; returns how many events went."""
-        with self._writing() as connection:
-            connection.execute(delete(launches).where(launches.c.user == user))
-            gone = connection.execute(delete(events).where(events.c.user == user)).rowcount
-        self._forget_deleted()
-        return gone
-
     # imports
 
     def add_import_batch(self, new: Iterable[UsageEvent], checkpoint: ImportCheckpoint) -> int:
@@ -98,7 +80,7 @@ class SqlStore:
 
         A checkpoint never goes back, as two imports of one file may run at once.
         """
-        rows = [_event_row(event) for event in new]
+        rows = [event_row(event) for event in new]
         values = {column.name: getattr(checkpoint, column.name) for column in imports.c}
         put = insert(imports).values(values)
         put = put.on_conflict_do_update(
@@ -107,7 +89,7 @@ class SqlStore:
             where=~imports.c.complete & (imports.c.lines <= put.excluded.lines),
         )
         with self._writing() as connection:
-            added = self._insert_events(connection, rows)
+            added = self._insert_events(connection, permitted(connection, rows))
             connection.execute(put)
             return added
 
@@ -120,10 +102,9 @@ class SqlStore:
 
     def put_user(self, user: StoredUser) -> None:
         """Add or change an account."""
-        put = insert(users).values(
-            user=user.user, display_name=user.display_name, role=user.role, disabled=user.disabled
-        )
-        changed = {name: put.excluded[name] for name in ("display_name", "role", "disabled")}
+        values = asdict(user)
+        put = insert(users).values(values)
+        changed = {name: put.excluded[name] for name in values if name != "user"}
         self._execute(put.on_conflict_do_update(index_elements=[users.c.user], set_=changed))
 
     def user(self, user: UserId) -> StoredUser | None:
@@ -228,58 +209,9 @@ class SqlStore:
 
     # helpers
 
-    def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
-        with self._reading() as connection:
-            return connection.execute(query).all()
-
-    def _first(self, query: Select[Any]) -> Row[Any] | None:
-        with self._reading() as connection:
-            return connection.execute(query).first()
-
-    def _execute(self, statement: Any) -> int:
-        with self._writing() as connection:
-            return connection.execute(statement).rowcount
-
     def _need_user(self, user: UserId) -> None:
         if self.user(user) is None:
             raise StoreError(f"There is no account {user!r}.", "Add the account first.")
 
 
 _LAUNCH_FIELDS = ("time_s", "user", "what", "path", "duration_s", "reason")
-
-
-def stored_key(event: UsageEvent) -> bytes:
-    """The event's key behind its time in whole seconds (5 bytes), so that a log's keys lie close together in the index.
-
-    With scattered keys alone each batch of a large import would rewrite nearly every page of the index. The time is
-    rounded as `UsageEvent.key` rounds it, so that equal events keep equal keys.
-    """
-    second = min(max(int(round(event.time_s, 3)), 0), _LAST_SECOND)
-    return second.to_bytes(5, "big") + event.key()
-
-
-def _event_row(event: UsageEvent) -> EventRow:
-    return (
-        stored_key(event),
-        event.time_s,
-        event.kind.value,
-        event.user,
-        event.app,
-        event.desktop,
-        event.value,
-        event.detail,
-        event.source,
-    )
-
-
-def _event(row: Row[Any]) -> UsageEvent:
-    _, _, time_s, kind, user, app, desktop, value, detail, source = tuple(row)
-    try:
-        return UsageEvent(
-            time_s, EventKind(kind), user, None if app is None else AppId(app), desktop, value, detail, source
-        )
-    except (ValueError, TypeError) as error:
-        raise StoreError(
-            f"Event {row.id} in the database cannot be understood: {error}.",
-            "A newer ghostdesk may have written it, or the file is damaged: install the newer one, or check the file.",
-        ) from None

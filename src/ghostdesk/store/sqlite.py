@@ -15,8 +15,10 @@ from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.exc import DBAPIError
 
 from ghostdesk.kernel.errors import StoreError
-from ghostdesk.store.schema import STEPS, Step, events, migrate
-from ghostdesk.store.sql import EVENT_COLUMNS, EventRow, SqlStore
+from ghostdesk.store.event_rows import EVENT_COLUMNS, EventRow
+from ghostdesk.store.schema import events, migrate
+from ghostdesk.store.sql import SqlStore
+from ghostdesk.store.steps import STEPS, Step
 
 _BUSY_TIMEOUT_S = 15.0
 _FULL_CHECK_BYTES = 256 * 1024 * 1024
