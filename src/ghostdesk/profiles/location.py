@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.kernel.ids import UserId
+from ghostdesk.profiles.habits import HabitTable, times_of
+from ghostdesk.profiles.situation import Situation
 
 CELL_DEGREES = 0.02
 MATCH_WITHIN_M = 2500.0
@@ -77,3 +80,29 @@ def match_place(places: Sequence[Place], cell: Cell) -> Place | None:
     near = [(distance_m(place.cell, cell), place.name, place) for place in places if place.cell is not None]
     distance, _, place = min(near, default=(math.inf, "", None), key=lambda found: found[:2])
     return place if distance <= MATCH_WITHIN_M else None
+
+
+class PlaceLikelihood:
+    """Learns at which of their places a person is when: by hour of the week, helped by others through kinds.
+
+    People call their places differently, so everyone's habits are pooled over the kinds (`KINDS`), and names belong to
+    one person alone.
+    """
+
+    def __init__(self) -> None:
+        self._habits = HabitTable()
+
+    def observe(self, user: UserId, place: Place, situation: Situation) -> None:
+        """The person is at `place` in this situation (its hour and weekday count)."""
+        self._habits.learn(user, times_of(situation), place.name, place.kind)
+
+    def shares(self, user: UserId, places: Sequence[Place], situation: Situation) -> dict[str, float]:
+        """Probability of each of the person's places at that hour; they sum to 1. Empty without places."""
+        return self._habits.shares(user, times_of(situation), {place.name: place.kind for place in places})
+
+    def forget(self, user: UserId, place: str | None = None) -> None:
+        """Take out what came from this person, or what they did at one place."""
+        if place is None:
+            self._habits.forget(user)
+        else:
+            self._habits.drop(user, place)
