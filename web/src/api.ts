@@ -102,7 +102,8 @@ export function asApiError(problem: unknown): ApiError {
   return new ApiError(0, "unreachable", "The server cannot be reached.", "Check your connection.", "");
 }
 
-async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
+/** Call the API as the signed-in user; throws `ApiError`. */
+export async function call<T>(method: string, path: string, body?: unknown): Promise<T> {
   const init: RequestInit = { method, credentials: "same-origin", cache: "no-store", redirect: "error" };
   if (body !== undefined) {
     init.headers = { "Content-Type": "application/json" };
@@ -114,24 +115,34 @@ async function call<T>(method: string, path: string, body?: unknown): Promise<T>
   } catch (problem) {
     throw asApiError(problem);
   }
+  if (!response.ok) throw await readError(response);
   if (response.status === 204) return undefined as T;
+  try {
+    return (await response.json()) as T;
+  } catch {
+    throw odd(response);
+  }
+}
+
+const odd = (response: Response) =>
+  new ApiError(response.status, "odd", "The server gave an odd answer.", "Load the page again.", "");
+
+/** What a response that is not `ok` says went wrong. */
+export async function readError(response: Response): Promise<ApiError> {
   let answer: unknown;
   try {
     answer = await response.json();
   } catch {
-    throw new ApiError(response.status, "odd", "The server gave an odd answer.", "Load the page again.", "");
+    return odd(response);
   }
-  if (!response.ok) {
-    const error = (answer as { error?: Record<string, string> }).error ?? {};
-    throw new ApiError(
-      response.status,
-      error["code"] ?? "odd",
-      error["cause"] ?? "The server refused.",
-      error["mend"] ?? "",
-      error["request_id"] ?? "",
-    );
-  }
-  return answer as T;
+  const error = (answer as { error?: Record<string, string> } | null)?.error ?? {};
+  return new ApiError(
+    response.status,
+    error["code"] ?? "odd",
+    error["cause"] ?? "The server refused.",
+    error["mend"] ?? "",
+    error["request_id"] ?? "",
+  );
 }
 
 export const api = {
