@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostdesk.kernel.ids import AppId
-from ghostdesk.profiles.recent_apps import CANDIDATES, LIST_STATISTICS, STATISTICS, RecentApps
+from ghostdesk.profiles.recent_apps import CANDIDATES
 from ghostdesk.profiles.situation import Situation
 
 FloatArray = npt.NDArray[np.float32]
@@ -54,8 +54,9 @@ _LOG_SPANS: Final = np.array([8.0, 4.0, 6.0, 4.0, 10.0, 4.0, 10.0, 10.0])
 """Divides the logarithms, so that usual values lie between 0 and about 1.5."""
 _CALENDAR_LIMIT_MIN: Final = 7 * 1440.0
 _N_LOGS: Final = len(_LOGS)
-NUMBERS: Final = 2 * (_N_LOGS + 1 + len(_FLAGS)) + 5 + 8
-"""Length of `situation_numbers`: value and indicator each, the hour (two harmonics, missing), the weekday (one of 7, missing)."""
+_N_PLAIN: Final = _N_LOGS + 1 + len(_FLAGS)
+NUMBERS: Final = 2 * _N_PLAIN + 5 + 8
+"""Length of `situation_numbers`: values, indicators, the hour (4 waves, missing), the weekday (1 of 7, missing)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,9 @@ class SequenceBatch:
         candidate_bucket: (U, T, CANDIDATES) the recent applications before the step, latest first; 0 where none.
         candidate_statistics: (U, T, CANDIDATES, STATISTICS) see `recent_apps`.
         list_statistics: (U, T, LIST_STATISTICS) see `recent_apps`.
-        launch_bin, sign_in_bin: (U, T) bin of the time from the step to the next application or sign-in.
-        launch_seen, sign_in_seen: (U, T) 1 it happened in that bin, 0 it had not happened by then (censored), -1 unknown.
+        launch_bin, sign_in_bin: (U, T) bin of the time from the step to the next application or sign-in; `TIME_BINS`
+            past the last.
+        launch_seen, sign_in_seen: (U, T) 1 it happened in that bin, 0 not by then (censored), -1 not known.
         resources: (U, T, len(RESOURCES), len(HORIZONS_S)) `resource_scale` of what was used; NaN where not measured.
     """
 
@@ -147,14 +149,53 @@ def situation_words(situation: Situation) -> list[int]:
     return [hash_bucket(word, WORD_BUCKETS, name) if word else 0 for name, word in zip(WORDS, words, strict=True)]
 
 
-def batches_from_sequences(sequences: Sequence[Sequence[Step]], window: int = 64) -> Iterator[SequenceBatch]:
-    """The windows of some users' whole histories, in order; the first has `start`. Steps are in the order of time.
+def situation_numbers(situations: Sequence[Situation]) -> FloatArray:
+    """(n, NUMBERS) of circumstances: scaled to about -1..1.5, clipped, 0 where missing with an indicator of 1.
 
-    Memory: some 0.5 KiB a step of all sequences, and 2 KiB a step of one window. Sequences of like length waste least.
+    Amounts and times are logarithms; the hour is two harmonics, so that midnight has no edge.
     """
-    raise NotImplementedError
+    raw = np.array([[_number(getattr(one, name)) for name in _RAW] for one in situations], np.float64)
+    raw = raw.reshape(len(situations), len(_RAW))
+    missing = ~np.isfinite(raw)
+    raw[missing] = 0.0
+    found = np.zeros((len(raw), NUMBERS), np.float32)
+    end = 2 * _N_PLAIN
+    found[:, :_N_LOGS] = np.log1p(np.clip(raw[:, :_N_LOGS], 0.0, _LOG_LIMITS) / _LOG_UNITS) / _LOG_SPANS
+    calendar = np.clip(raw[:, _N_LOGS], -_CALENDAR_LIMIT_MIN, _CALENDAR_LIMIT_MIN)
+    found[:, _N_LOGS] = np.sign(calendar) * np.log1p(np.abs(calendar)) / 9
+    found[:, _N_LOGS + 1 : _N_PLAIN] = np.clip(raw[:, _N_LOGS + 1 : _N_PLAIN], 0.0, 1.0)
+    found[:, _N_PLAIN:end] = missing[:, :_N_PLAIN]
+    angle = np.clip(raw[:, -2], 0.0, 24.0) * (2 * np.pi / 24)
+    waves = np.stack((np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)), axis=1)
+    found[:, end : end + 4] = np.where(missing[:, -2:-1], 0.0, waves)
+    found[:, end + 4] = missing[:, -2]
+    rows = np.arange(len(raw))
+    day = np.where(missing[:, -1], 7, np.clip(raw[:, -1], 0, 6)).astype(np.int64)
+    found[rows, end + 5 + day] = 1.0
+    return found
 
 
-def batch_from_sequences(sequences: Sequence[Sequence[Step]]) -> SequenceBatch:
-    """All in one window."""
-    raise NotImplementedError
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def resource_scale(amounts: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """(..., len(RESOURCES), n) amounts to the scale that the model works in: log(1 + amount / unit). NaN stays."""
+    values = np.asarray(amounts, np.float64)
+    found: npt.NDArray[np.float64] = np.log1p(
+        np.clip(values, 0.0, _RESOURCE_LIMITS[:, None]) / _RESOURCE_UNITS[:, None]
+    )
+    return found
+
+
+def scaled_resources(numbers: FloatArray) -> FloatArray:
+    """(..., len(RESOURCES)) what is used now on `resource_scale`, out of `situation_numbers`; 0 where missing."""
+    return numbers[..., 3:_N_LOGS] * _LOG_SPANS[3:].astype(np.float32)
+
+
+def resource_amounts(scaled: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """(..., len(RESOURCES), n) back to cores, bytes, share of a device, bytes/s and bytes/s; within the limits."""
+    limits = np.log1p(_RESOURCE_LIMITS / _RESOURCE_UNITS)
+    values = np.clip(np.asarray(scaled, np.float64), 0.0, limits[:, None])
+    found: npt.NDArray[np.float64] = np.expm1(values) * _RESOURCE_UNITS[:, None]
+    return found

@@ -1,10 +1,38 @@
-"""The LSTM served without torch: its sizes, and (to come) its step and heads in numpy."""
+"""The LSTM served without torch: its sizes, its step and its heads in numpy, for one user or many side by side.
+
+One step of the cell (Hochreiter and Schmidhuber 1997, with a forget gate) takes in one event; two short vectors a user
+are all that is kept of the past, beside the recent applications of `recent_apps`. The next application is scored by
+pointing into the person's own list (Vinyals and others, arXiv 1506.03134), so that no vocabulary is learnt. Waiting
+times are a discrete hazard (Gensheimer and Narasimhan, arXiv 1805.00917). Quantiles rise as each adds to the one below.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostdesk.profiles.features import (
+    APP_BUCKETS,
+    HORIZONS_S,
+    NUMBERS,
+    RANKS,
+    RESOURCES,
+    TIME_BINS,
+    WORD_BUCKETS,
+    WORDS,
+    FloatArray,
+    IntArray,
+    scaled_resources,
+)
+from ghostdesk.profiles.forecast import LEVELS
+from ghostdesk.profiles.recent_apps import CANDIDATES, LIST_STATISTICS, STATISTICS
+
+Weights = Mapping[str, FloatArray]
+_WORD_OFFSETS = np.arange(len(WORDS)) * (WORD_BUCKETS + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,3 +117,174 @@ def added(reports: Iterable[LossReport]) -> LossReport:
             total.resources + one.resources,
         )
     return total
+
+
+def input_length(config: LstmConfig) -> int:
+    """Length of what the cell takes in."""
+    words = len(WORDS) * config.word_embedding
+    return config.app_embedding + config.rank_embedding + words + NUMBERS + STATISTICS
+
+
+def question_length(config: LstmConfig) -> int:
+    """Length of what the next application is asked with: state, circumstances, list."""
+    return config.hidden + len(WORDS) * config.word_embedding + NUMBERS + LIST_STATISTICS
+
+
+def weight_shapes(config: LstmConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every weight, all float32."""
+    question = question_length(config)
+    return {
+        "app_embedding": (APP_BUCKETS + 1, config.app_embedding),
+        "rank_embedding": (RANKS, config.rank_embedding),
+        "word_embedding": (len(WORDS) * (WORD_BUCKETS + 1), config.word_embedding),
+        "cell_input": (4 * config.hidden, input_length(config)),
+        "cell_recurrent": (4 * config.hidden, config.hidden),
+        "cell_bias": (4 * config.hidden,),
+        "rank_score": (CANDIDATES + 1, question),
+        "rank_bias": (CANDIDATES + 1,),
+        "app_score": (config.app_embedding, question),
+        "statistics_score": (STATISTICS, question),
+        "statistics_bias": (STATISTICS,),
+        "gate_question": (config.gate, question),
+        "gate_statistics": (config.gate, STATISTICS),
+        "gate_bias": (config.gate,),
+        "gate_score": (config.gate,),
+        "launch": (TIME_BINS, config.hidden),
+        "launch_bias": (TIME_BINS,),
+        "sign_in": (TIME_BINS, config.hidden),
+        "sign_in_bias": (TIME_BINS,),
+        "resources": (len(RESOURCES) * len(HORIZONS_S) * len(LEVELS), config.hidden),
+        "resources_bias": (len(RESOURCES) * len(HORIZONS_S) * len(LEVELS),),
+        "resources_now": (len(RESOURCES), len(HORIZONS_S)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class LstmState:
+    """The cell's state of some users: `hidden` and `cell`, each (users, units)."""
+
+    hidden: FloatArray
+    cell: FloatArray
+
+    @classmethod
+    def empty(cls, users: int, config: LstmConfig) -> LstmState:
+        """Before the first event."""
+        zeros = np.zeros((users, config.hidden), np.float32)
+        return cls(zeros, zeros)
+
+    def packed(self) -> npt.NDArray[np.float16]:
+        """(users, 2 x units) for keeping: 256 bytes a user at 64 units."""
+        return np.concatenate((self.hidden, np.clip(self.cell, -6e4, 6e4)), axis=1).astype(np.float16)
+
+    @classmethod
+    def unpacked(cls, packed: npt.NDArray[np.float16]) -> LstmState:
+        """The other way; bad shapes raise ValueError."""
+        hidden, cell = np.split(packed.astype(np.float32), 2, axis=1)
+        return cls(hidden, cell)
+
+
+@dataclass(frozen=True, slots=True)
+class StepInputs:
+    """One event of each of some users, as in `SequenceBatch` without the axis of time.
+
+    Args:
+        rank, app_bucket: (users,).
+        words: (users, len(WORDS)).
+        numbers: (users, NUMBERS).
+        chosen: (users, STATISTICS) statistics of the event's application before it; 0 for a new one or none.
+    """
+
+    rank: IntArray
+    app_bucket: IntArray
+    words: IntArray
+    numbers: FloatArray
+    chosen: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the next application is asked with: circumstances now, and the candidates.
+
+    Args:
+        words: (users, len(WORDS)).
+        numbers: (users, NUMBERS).
+        candidate_bucket: (users, CANDIDATES).
+        candidate_statistics: (users, CANDIDATES, STATISTICS).
+        list_statistics: (users, LIST_STATISTICS).
+    """
+
+    words: IntArray
+    numbers: FloatArray
+    candidate_bucket: IntArray
+    candidate_statistics: FloatArray
+    list_statistics: FloatArray
+
+
+def step(weights: Weights, state: LstmState, inputs: StepInputs) -> LstmState:
+    """The state after one more event."""
+    taken = np.concatenate(
+        (
+            weights["app_embedding"][inputs.app_bucket],
+            weights["rank_embedding"][inputs.rank],
+            _word_vectors(weights, inputs.words),
+            inputs.numbers,
+            inputs.chosen,
+        ),
+        axis=1,
+    )
+    gates = taken @ weights["cell_input"].T + state.hidden @ weights["cell_recurrent"].T + weights["cell_bias"]
+    keep_in, keep, new, out = np.split(gates, 4, axis=1)
+    cell = _sigmoid(keep) * state.cell + _sigmoid(keep_in) * np.tanh(new)
+    return LstmState(_sigmoid(out) * np.tanh(cell), cell)
+
+
+def next_app_logs(weights: Weights, state: LstmState, question: Question) -> FloatArray:
+    """(users, CANDIDATES + 1) log probability of each recent application, and of a new one; -inf where no candidate."""
+    asked = np.concatenate(
+        (state.hidden, _word_vectors(weights, question.words), question.numbers, question.list_statistics), axis=1
+    )
+    ranks = asked @ weights["rank_score"].T + weights["rank_bias"]
+    vectors = weights["app_embedding"][question.candidate_bucket]
+    wanted = asked @ weights["app_score"].T
+    linear = asked @ weights["statistics_score"].T + weights["statistics_bias"]
+    gate = (asked @ weights["gate_question"].T + weights["gate_bias"])[:, None, :]
+    gate = np.maximum(gate + question.candidate_statistics @ weights["gate_statistics"].T, 0.0)
+    scores = gate @ weights["gate_score"]
+    scores += (vectors @ wanted[:, :, None])[:, :, 0] + (question.candidate_statistics @ linear[:, :, None])[:, :, 0]
+    scores += ranks[:, :-1]
+    scores = np.where(question.candidate_bucket > 0, scores, -np.inf)
+    scores = np.concatenate((scores, ranks[:, -1:]), axis=1)
+    scores -= scores.max(axis=1, keepdims=True)
+    found: FloatArray = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return found
+
+
+def hazards(weights: Weights, state: LstmState, head: str) -> FloatArray:
+    """(users, TIME_BINS) probability of a `launch` or `sign_in` in each bin, given that none was before."""
+    return _sigmoid(state.hidden @ weights[head].T + weights[f"{head}_bias"])
+
+
+def resource_quantiles(weights: Weights, state: LstmState, numbers: FloatArray) -> FloatArray:
+    """(users, len(RESOURCES), len(HORIZONS_S), len(LEVELS)) on `resource_scale`, not falling along the levels.
+
+    Args:
+        numbers: (users, NUMBERS) circumstances now.
+    """
+    raw = state.hidden @ weights["resources"].T + weights["resources_bias"]
+    raw = raw.reshape(len(raw), len(RESOURCES), len(HORIZONS_S), len(LEVELS))
+    lowest = raw[..., :1] + (scaled_resources(numbers)[:, :, None] * weights["resources_now"])[..., None]
+    return np.cumsum(np.concatenate((lowest, _softplus(raw[..., 1:])), axis=-1), axis=-1)
+
+
+def _word_vectors(weights: Weights, words: IntArray) -> FloatArray:
+    return weights["word_embedding"][words + _WORD_OFFSETS].reshape(len(words), -1)
+
+
+def _sigmoid(values: FloatArray) -> FloatArray:
+    found: FloatArray = np.float32(0.5) * (np.float32(1.0) + np.tanh(np.float32(0.5) * values))
+    return found
+
+
+def _softplus(values: FloatArray) -> FloatArray:
+    found: FloatArray = np.logaddexp(values, np.float32(0.0))
+    return found
