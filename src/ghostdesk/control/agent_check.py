@@ -11,6 +11,8 @@ from ghostdesk.agent.wire import Message
 from ghostdesk.kernel.ids import AppId, GhostId, app_id
 from ghostdesk.telemetry.events import SOURCE_OF, EventKind, TelemetrySource, UsageEvent
 
+AGENT_SOURCES = frozenset(TelemetrySource) - {TelemetrySource.PLACE, TelemetrySource.MODE, TelemetrySource.CALENDAR}
+"""What an agent can know; places, modes and calendars come from the person, so an agent that reports them lies."""
 MAX_LATE_S = 86_400.0
 """Events older than this get the hub's time. Agents keep events while the control plane is away."""
 MAX_VALUE = 1e15
@@ -34,6 +36,8 @@ def checked_event(
         source = SOURCE_OF[kind]
     except (ValueError, KeyError):
         raise BadEvent("not a kind that agents report") from None
+    if source not in AGENT_SOURCES:
+        raise BadEvent("not a kind that agents report")
     if source not in sources:
         return None
     detail = message.get("detail")

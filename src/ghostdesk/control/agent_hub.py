@@ -13,19 +13,19 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ghostdesk.agent import wire
-from ghostdesk.control.agent_check import Allowance, BadEvent, checked_event
+from ghostdesk.control.agent_check import AGENT_SOURCES, Allowance, BadEvent, checked_event
 from ghostdesk.control.agent_connection import Connection, lost
 from ghostdesk.engines.protocol import AgentEvents, Endpoint
 from ghostdesk.ghosts.commands import AgentCommand, CloseApp, HideApp, LaunchHidden, Outcome, ShowApp, TellBound
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import AgentError, EngineError, GhostdeskError
-from ghostdesk.kernel.ids import GhostId
+from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.telemetry.events import TelemetrySource
 
 HELLO_LIMIT_S = 5.0
@@ -73,6 +73,8 @@ class AgentHub:
         self._sample_every_s = sample_every_s
         self._clock = clock
         self._lines: dict[GhostId, _Line] = {}
+        self.sources_of: Callable[[UserId], Collection[TelemetrySource]] = lambda _user: frozenset(TelemetrySource)
+        """What may be recorded of a person, beside what `sources` allows; set when the parts are put together."""
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # AgentLink
@@ -174,6 +176,11 @@ class AgentHub:
         ghosts = [ghost for ghost, line in self._lines.items() if line.connection is not None]
         await asyncio.gather(*(self._tell_sources(ghost) for ghost in ghosts), return_exceptions=True)
 
+    async def retell(self, user: UserId) -> None:
+        """The person's choices changed: tell the agents of their desktops what to collect from now on."""
+        ghosts = [g for g, line in self._lines.items() if line.bound is not None and line.bound.get("user") == user]
+        await asyncio.gather(*(self._tell_sources(ghost) for ghost in ghosts), return_exceptions=True)
+
     async def close(self) -> None:
         """Stop listening to all."""
         for ghost in list(self._lines):
@@ -241,7 +248,7 @@ class AgentHub:
             line.dropped_events += 1
             return
         try:
-            event = checked_event(message, ghost, now_s, self._sources)
+            event = checked_event(message, ghost, now_s, self._allowed(line))
         except BadEvent:
             line.dropped_events += 1
             return
@@ -255,8 +262,13 @@ class AgentHub:
             if line.bound is not None:
                 await self.call(ghost, "bound", line.bound)
 
+    def _allowed(self, line: _Line) -> frozenset[TelemetrySource]:
+        """What this ghost's agent may report: what the operator and the person it belongs to both allow."""
+        allowed = self._sources & AGENT_SOURCES
+        return allowed if line.bound is None else allowed & frozenset(self.sources_of(UserId(line.bound["user"])))
+
     async def _tell_sources(self, ghost: GhostId) -> None:
-        enabled = sorted(source.value for source in self._sources)
+        enabled = sorted(source.value for source in self._allowed(self._line(ghost)))
         await self.call(ghost, "sources", {"enabled": enabled, "sample_every_s": self._sample_every_s})
 
     def _spawn(self, work: Any) -> None:

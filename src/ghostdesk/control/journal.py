@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from ghostdesk.kernel.errors import StoreError
+from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.protocol import Claim, LaunchRecord, Store
-from ghostdesk.telemetry.events import UsageEvent
+from ghostdesk.telemetry.events import SOURCE_OF, EventKind, TelemetrySource, UsageEvent
 
 T = TypeVar("T")
 _MOST_WAITING = 200_000
@@ -40,6 +41,23 @@ class Journal:
         self._waiting.append(event)
         if len(self._waiting) > _MOST_WAITING:
             del self._waiting[: _MOST_WAITING // 10]
+
+    def forget(self, user: UserId, source: TelemetrySource | None, until_s: float = float("inf")) -> int:
+        """Drop waiting events of a user from one source, or all (None), up to `until_s`; returns how many."""
+        before = len(self._waiting)
+        self._waiting = [
+            event
+            for event in self._waiting
+            if event.user != user
+            or event.time_s > until_s
+            or (source is not None and SOURCE_OF.get(event.kind) is not source)
+        ]
+        return before - len(self._waiting)
+
+    def forget_detail(self, user: UserId, kind: EventKind, detail: str) -> None:
+        """Drop waiting events of a user that name this."""
+        named = (user, kind, detail)
+        self._waiting = [event for event in self._waiting if (event.user, event.kind, event.detail) != named]
 
     async def flush(self) -> None:
         """Write what waits; on failure it goes on waiting and `problem` says why."""

@@ -25,6 +25,12 @@ class NoticeBoard:
                 queue.get_nowait()
             queue.put_nowait(notice)
 
+    def forget(self, user: UserId) -> None:
+        """Take back what waits for this user's pages: it may tell of what they deleted."""
+        for queue in self._queues.get(user, ()):
+            while not queue.empty():
+                queue.get_nowait()
+
     def present(self, user: UserId) -> bool:
         """Whether a page of this user is open."""
         return bool(self._queues.get(user))

@@ -13,6 +13,7 @@ from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop, Served
 from ghostdesk.control.notices import NoticeBoard
+from ghostdesk.control.personal import Personal
 from ghostdesk.control.service import AppView, DesktopHandle, Notice, StatusView
 from ghostdesk.control.views import status_view
 from ghostdesk.engines.protocol import AgentLink, Engine
@@ -55,6 +56,7 @@ class ControlPlane:
         apps: DesktopApps,
         journal: Journal,
         clock: Clock,
+        personal: Personal | None = None,
     ) -> None:
         self.loop = loop
         self.executor = executor
@@ -67,6 +69,10 @@ class ControlPlane:
         self.wake = asyncio.Event()
         self.done: dict[tuple[str, str], str] = {}
         self.launches: deque[LaunchRecord] = deque(maxlen=100)
+        self.personal = personal if personal is not None else Personal(loop, journal, clock)
+        self.personal.links.emit = self.on_user_event
+        self.personal.links.forget = self._forget
+        self.personal.links.app_names = lambda: {view.app: view.name for view in self._catalogue}
         self._viewers: Counter[GhostId] = Counter()
         self._catalogue: list[AppView] = []
         self._page_launches: dict[tuple[UserId, AppId], float] = {}
@@ -189,7 +195,9 @@ class ControlPlane:
         self.executor.spawn(self._await_return(ghost))
 
     def on_user_event(self, event: UsageEvent) -> None:
-        """Learn from one event and keep it."""
+        """Learn from one event and keep it, unless its user refused its source or deleted that time."""
+        if not self.personal.book.admits(event):
+            return
         self.loop.profiles.observe(event)
         self.journal.event(event)
 
@@ -233,6 +241,8 @@ class ControlPlane:
             return
 
     async def _remember(self, record: LaunchRecord) -> None:
+        if not self.personal.keeps_launch(record):
+            return
         self.launches.appendleft(record)
         await self.journal.launch(record)
 
@@ -241,8 +251,17 @@ class ControlPlane:
         active = ghost.state is GhostState.ACTIVE
         return DesktopHandle(ghost.ghost, ghost.generation, active, served.path, served.duration_s, served.why)
 
+    def _forget(self, user: UserId) -> None:
+        """Drop what is remembered here of a user who deleted their data, and plan anew."""
+        kept = [record for record in self.launches if record.user != user]
+        self.launches = deque(kept, maxlen=self.launches.maxlen)
+        self._page_launches = {key: time_s for key, time_s in self._page_launches.items() if key[0] != user}
+        self.board.forget(user)
+        self.wake.set()
+
     def _on_change(self, step: Step, event: GhostEvent, _outcomes: Sequence[Outcome]) -> None:
         ghost = step.ghost
+        self.personal.note_preparation(ghost, event)
         self.done[ghost.ghost, type(event).__name__] = "ok" if not isinstance(event, Failed) else event.reason
         while len(self.done) > 500:
             self.done.pop(next(iter(self.done)))

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from ghostdesk.control.personal_views import PersonalService
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.store.protocol import LaunchRecord
 
@@ -111,6 +112,11 @@ class Notice:
 
 class DesktopService(Protocol):
     """The control plane as the server sees it. Raises `GhostdeskError` subclasses only."""
+
+    @property
+    def personal(self) -> PersonalService:
+        """People's own data."""
+        ...
 
     async def prepare_desktop(self, user: UserId) -> DesktopHandle | None:
         """The user is at the door: bind a ghost to them if one is at hand. None when nothing can be had at once."""

@@ -1,0 +1,127 @@
+"""Reading a person's data from the database for them to see: counts, definitions, and habits in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, tzinfo
+
+from ghostdesk.control.personal_consents import ConsentBook
+from ghostdesk.control.personal_views import (
+    CalendarView,
+    ConsentView,
+    ModeView,
+    PersonalData,
+    PreparationView,
+    mode_view,
+    place_view,
+)
+from ghostdesk.kernel.ids import UserId
+from ghostdesk.profiles.modes import NO_MODE, ModeLikelihood
+from ghostdesk.profiles.situation import Situation
+from ghostdesk.store.personal import EventCount
+from ghostdesk.store.protocol import Store
+from ghostdesk.telemetry.consent import SOURCE_TEXTS, kinds_of
+from ghostdesk.telemetry.events import EventKind, TelemetrySource, UsageEvent
+
+RECENT_S = 12 * 3600.0
+"""Where somebody was, or what they chose, counts as their present state for so long."""
+_LOOK_BACK_S = 17 * 7 * 86_400.0
+_SHOWN_PREPARATIONS = 50
+_HABIT_TIMES = 3
+_DAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+
+
+def personal_data(
+    store: Store,
+    book: ConsentBook,
+    user: UserId,
+    now_s: float,
+    zone: tzinfo,
+    here: str | None,
+    chosen: str | None,
+    reasons: Sequence[str],
+) -> PersonalData:
+    """Everything that the person can see.
+
+    Args:
+        here, chosen: the present place and mode, if known.
+        reasons: of the present forecast.
+    """
+    told = list(store.events(user=user, since_s=now_s - _LOOK_BACK_S, kinds=(EventKind.PLACE, EventKind.MODE)))
+    entries = store.busy_time_counts(user)
+    return PersonalData(
+        consents=_consents(book, user, store.event_counts(user), sum(entries.values())),
+        places=tuple(place_view(place, here) for place in store.places(user)),
+        modes=_modes(store, user, told, zone, replace(_at(now_s, zone), place=here, mode=chosen)),
+        calendars=tuple(
+            CalendarView(c.name, c.kind, c.synced_s, c.problem, entries.get(c.name, 0)) for c in store.calendars(user)
+        ),
+        prepared=tuple(
+            PreparationView(p.time_s, p.what, p.reason) for p in store.preparations(user, _SHOWN_PREPARATIONS)
+        ),
+        habits=(*reasons, *_habits(told, zone)),
+    )
+
+
+def recent_detail(store: Store, user: UserId, kind: EventKind, now_s: float) -> str | None:
+    """What the last event of the kind said, if it was in the last 12 hours and said anything."""
+    last = store.last_event(user, kind)
+    return last.detail or None if last is not None and now_s - last.time_s < RECENT_S else None
+
+
+def _consents(
+    book: ConsentBook, user: UserId, counts: Sequence[EventCount], busy_times: int
+) -> tuple[ConsentView, ...]:
+    views = []
+    by_kind = {count.kind: count for count in counts}
+    for source, text in SOURCE_TEXTS.items():
+        found = [by_kind[kind] for kind in kinds_of(source) if kind in by_kind]
+        views.append(
+            ConsentView(
+                source.value,
+                text.label,
+                text.what,
+                allowed=source in book.sources_of(user),
+                operator_allows=source in book.operator,
+                events=busy_times if source is TelemetrySource.CALENDAR else sum(count.events for count in found),
+                first_s=min((count.first_s for count in found), default=None),
+                last_s=max((count.last_s for count in found), default=None),
+            )
+        )
+    return tuple(views)
+
+
+def _modes(
+    store: Store, user: UserId, told: Sequence[UsageEvent], zone: tzinfo, now: Situation
+) -> tuple[ModeView, ...]:
+    modes = store.modes(user)
+    likely = ModeLikelihood()
+    before = NO_MODE
+    for event in told:
+        if event.kind is EventKind.MODE:
+            likely.observe(user, event.detail or NO_MODE, replace(_at(event.time_s, zone), mode=before))
+            before = event.detail or NO_MODE
+    shares = likely.shares(user, modes, now)
+    return tuple(mode_view(mode, mode.name == now.mode, shares[mode.name]) for mode in modes)
+
+
+def _at(time_s: float, zone: tzinfo) -> Situation:
+    local = datetime.fromtimestamp(time_s, zone)
+    return Situation(time_s=time_s, hour=local.hour + local.minute / 60, weekday=local.weekday())
+
+
+def _habits(told: Sequence[UsageEvent], zone: tzinfo) -> list[str]:
+    """What was told three times or more at the same hour of the week, the most frequent first."""
+    counts: Counter[tuple[EventKind, str, int, int]] = Counter()
+    for event in told:
+        if event.detail:
+            local = datetime.fromtimestamp(event.time_s, zone)
+            counts[event.kind, event.detail, local.weekday(), local.hour] += 1
+    return [
+        f"{'is at' if kind is EventKind.PLACE else 'chooses the mode'} “{name}” on {_DAYS[day]} "
+        f"around {hour:02}:00 ({times} times)"
+        for (kind, name, day, hour), times in counts.most_common(10)
+        if times >= _HABIT_TIMES
+    ]
