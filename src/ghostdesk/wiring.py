@@ -23,6 +23,7 @@ from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
 from ghostdesk.control.observe import HostObserver
+from ghostdesk.control.personal import Personal
 from ghostdesk.control.plane import ControlPlane
 from ghostdesk.control.recover import Recovered, recover
 from ghostdesk.control.supply import Supply
@@ -45,6 +46,8 @@ log = logging.getLogger(__name__)
 HISTORY_WEEKS = 17
 _ELIGIBLE_FOR_S = 2.0
 _FLUSH_EVERY_S = 1.0
+_FOLLOW_EVERY_S = 3.0
+"""How soon a consent or deletion from the command line holds in the running service."""
 
 
 class _Relay(AgentEvents):
@@ -191,6 +194,7 @@ class Ghostdesk:
         """Prepare the host, take over what still runs, learn from history, and (if `ticking`) start the loop."""
         on_step("preparing the host")
         await self.engine.start()
+        await self.plane.personal.load()
         on_step("looking for desktops that still run")
         self.recovered = await recover(
             self.loop.manager, self.engine, self.hub, self.executor, self.journal, self.clock
@@ -202,6 +206,7 @@ class Ghostdesk:
         if ticking:
             self._tasks.append(asyncio.create_task(self.loop.run(self.settings.forecast.tick_s, self.plane.wake)))
         self._tasks.append(asyncio.create_task(self.plane.flush_every(_FLUSH_EVERY_S)))
+        self._tasks.append(asyncio.create_task(self.plane.personal.follow_every(_FOLLOW_EVERY_S)))
 
     def _fit(self) -> None:
         now_s = self.clock.now_s()
@@ -259,7 +264,9 @@ def assemble(
         manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, hub, observer, supply, policy, clock,
         horizon_s=forecast.horizon_s, eligible=_Eligible(store, clock),
     )  # fmt: skip
-    plane = plane_type(loop, executor, engine, hub, hub, journal, clock)
+    personal = Personal(loop, journal, clock, sources=telemetry.sources, timezone=forecast.timezone)
+    plane = plane_type(loop, executor, engine, hub, hub, journal, clock, personal)
+    hub.sources_of, personal.links.retell = personal.sources_of, hub.retell
     watched.append(plane.watched)
     relay.target = plane
     return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock)

@@ -150,6 +150,8 @@ class Personal:
                 await self.refresh()
             except GhostdeskError as error:
                 log.warning("changes of consents and deletions cannot be read: %s", error)
+            except Exception:  # whatever a model raises when it forgets, the next change must still be heard
+                log.exception("a change of consents or a deletion was not taken over whole")
 
     async def _read_changes(self) -> frozenset[UserId]:
         """Returns whose choices changed."""
