@@ -8,6 +8,7 @@ export class Bar {
   private readonly bar = byId("bar");
   private readonly panels: Record<string, HTMLElement> = {
     apps: byId("apps-panel"),
+    mode: byId("mode-panel"),
     clipboard: byId("clipboard-panel"),
   };
   private timer = 0;

@@ -6,11 +6,14 @@ import { Clipboard } from "./clipboard";
 import { Desktop } from "./desktop";
 import { byId, say } from "./dom";
 import { Notices } from "./events";
+import { ModeBar } from "./mode_bar";
+import type { MyDataView } from "./my/view";
 import { StatusView } from "./status";
 
-type View = "loading" | "sign-in" | "switch" | "home" | "ended" | "status" | "desktop";
+type View = "loading" | "sign-in" | "switch" | "home" | "ended" | "status" | "my-data" | "desktop";
 
 const APPS_EVERY_MS = 15_000;
+const MY_DATA = "#my-data";
 
 class Page {
   private me: Me | null = null;
@@ -18,6 +21,8 @@ class Page {
   private error = "";
   private toastTimer = 0;
   private readonly statusView = new StatusView();
+  private readonly modeBar = new ModeBar(() => this.signedOut());
+  private myDataView: Promise<MyDataView> | null = null;
   private readonly notices = new Notices(
     (notice) => {
       if (notice.kind === "message") this.message(notice.text);
@@ -55,6 +60,9 @@ class Page {
       if (name === "apps") {
         this.menu.opened();
         void this.loadApps();
+      } else if (name === "mode") {
+        void this.modeBar.load();
+        byId("mode-list").querySelector<HTMLElement>('[aria-pressed="true"]')?.focus();
       } else byId("clipboard-text").focus();
     },
     () => this.desktop.focus(),
@@ -83,6 +91,11 @@ class Page {
     click("sign-out", () => void this.signOut());
     click("theme", switchTheme);
     click("leave", () => this.desktop.hide());
+    click("bar-my-data", () => {
+      this.desktop.hide();
+      if (location.hash === MY_DATA) this.enter();
+      else location.hash = MY_DATA;
+    });
     click("retry", () => this.desktop.retryNow());
     click("fullscreen", () => void toggleFullscreen().then(() => this.desktop.focus()));
     click("end", () => byId<HTMLDialogElement>("end-dialog").showModal());
@@ -113,6 +126,7 @@ class Page {
     this.view = view;
     document.body.dataset["view"] = view;
     this.statusView.show(view === "status");
+    void this.showMyData(view === "my-data");
     if (view === "desktop") this.error = "";
     else this.bar.close();
     this.render();
@@ -133,9 +147,28 @@ class Page {
       this.show("status");
       return;
     }
-    this.show("home");
+    const view = location.hash === MY_DATA ? "my-data" : "home";
+    this.show(view);
+    if (view === "my-data") byId("my-title").focus({ preventScroll: true });
+    else void this.modeBar.load(); // the view itself tells the bar its modes
     void import("./stream"); // ready before it is needed
     void this.desktop.prepare().then(() => this.loadApps());
+  }
+
+  /** The view is fetched when it is first wanted: the way to a desktop needs none of it. */
+  private async showMyData(showing: boolean): Promise<void> {
+    if (!showing && !this.myDataView) return;
+    this.myDataView ??= import("./my/view").then(
+      ({ MyDataView }) => new MyDataView(() => this.signedOut(), (data) => this.modeBar.set(data.modes)),
+    );
+    try {
+      const view = await this.myDataView;
+      if (showing === (this.view === "my-data")) view.show(showing);
+    } catch {
+      this.myDataView = null; // the next visit tries again
+      this.error = "“My data” could not be loaded. Check your connection, and load the page again.";
+      this.show("home");
+    }
   }
 
   private hashChanged(): void {
@@ -185,6 +218,7 @@ class Page {
     if (!this.me) return;
     this.me = null;
     this.notices.stop();
+    this.modeBar.set([]);
     this.desktop.drop();
     this.desktop.shown = false;
     byId("layers").inert = true;
