@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from ghostdesk.agent import wire
 from ghostdesk.control import agent_hub
-from ghostdesk.control.agent_check import MAX_LATE_S, Allowance, BadEvent, checked_event
+from ghostdesk.control.agent_check import AGENT_SOURCES, MAX_LATE_S, Allowance, BadEvent, checked_event
 from ghostdesk.control.agent_hub import AgentHub, wire_call
 from ghostdesk.engines.protocol import AgentLink, Endpoint
 from ghostdesk.ghosts.commands import CloseApp, HideApp, LaunchHidden, ShowApp, TellBound
@@ -383,3 +383,32 @@ def test_no_burst_exceeds_the_allowance(gaps_s: list[float]) -> None:
         now_s += gap_s
         taken += allowance.take(now_s)
     assert taken <= 10 + 5.0 * (now_s - 100.0) + 1
+
+
+async def test_agents_are_told_what_their_user_allows_and_nothing_else_is_taken(world: World) -> None:
+    allowed = {TelemetrySource.APPLICATIONS, TelemetrySource.CAMERA, TelemetrySource.PLACE}
+    world.hub.sources_of = lambda user: allowed if user == "ada" else frozenset(TelemetrySource)
+    agent = await FakeAgent().connect(world.endpoint.agent_path)
+    await world.hub.wait_connected(GHOST, 5)
+    told = lambda: [call["params"]["enabled"] for call in agent.calls if call["method"] == "sources"]  # noqa: E731
+    await until(lambda: told() == [sorted(AGENT_SOURCES)])  # nobody's yet: what the operator allows
+    await world.hub.apply(TellBound(GHOST, UserId("ada")))
+    await until(lambda: told()[-1] == ["applications", "camera"])
+    agent.event(kind="app-focus")
+    agent.event(kind="app-launch")
+    await until(lambda: [event.kind for event in world.events.usage] == [EventKind.APP_LAUNCH])
+    allowed.discard(TelemetrySource.APPLICATIONS)
+    await world.hub.retell(UserId("bob"))
+    await world.hub.retell(UserId("ada"))
+    await until(lambda: told()[-1] == ["camera"])
+    agent.event(kind="app-launch")
+    agent.event(kind="camera", value=1.0)
+    await until(lambda: len(world.events.usage) == 2)
+    assert world.events.usage[-1].kind is EventKind.CAMERA
+    assert len(told()) == 3
+
+
+@pytest.mark.parametrize("kind", ["place", "mode", "sign-in"])
+def test_agents_cannot_say_where_somebody_is_or_what_they_chose(kind: str) -> None:
+    with pytest.raises(BadEvent):
+        checked_event({"kind": kind, "detail": "home"}, GHOST, NOW_S, list(TelemetrySource))

@@ -26,7 +26,7 @@ from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import ConfigError, GhostdeskError, NotAllowed, NotFound, StoreError
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.forecast import UsageCurve
-from ghostdesk.profiles.location import ELSEWHERE, Place, cell_of, match_place
+from ghostdesk.profiles.location import ELSEWHERE, Place, cell_of, checked_name, match_place
 from ghostdesk.profiles.modes import NO_MODE, Mode
 from ghostdesk.store.personal import Deletion, Preparation
 from ghostdesk.store.protocol import LaunchRecord
@@ -207,8 +207,9 @@ class Personal:
         await self._journal.flush()
         return await self._journal.run(lambda: personal_data(store, book, user, now_s, zone, here, chosen, reasons))
 
-    def export(self, user: UserId) -> Iterator[str]:
-        """Everything as one JSON text, in pieces. Reads the database as it goes: call it off the event loop."""
+    async def export(self, user: UserId) -> Iterator[str]:
+        """Everything as one JSON text, in pieces. The iterator reads the database: exhaust it off the event loop."""
+        await self._journal.flush()
         return export_pieces(self._journal.store, user, self._clock.now_s())
 
     # forgetting
@@ -388,6 +389,7 @@ class Personal:
     async def put_calendar(self, user: UserId, name: str, text: str) -> None:
         """Hand in an iCalendar text; only times are kept."""
         self._need(user, TelemetrySource.CALENDAR)
+        checked_name(name)
         read = self.links.read_calendar
         if read is None:
             raise NotAllowed("Calendars cannot be read here.", "Ask your operator.")

@@ -129,8 +129,8 @@ class PersonalService(Protocol):
         """What is stored."""
         ...
 
-    def export(self, user: UserId) -> Iterator[str]:
-        """Everything as one JSON text, in pieces. Reads the database as it goes: call it off the event loop."""
+    async def export(self, user: UserId) -> Iterator[str]:
+        """Everything as one JSON text, in pieces. The iterator reads the database: exhaust it off the event loop."""
         ...
 
     async def set_consent(self, user: UserId, source: TelemetrySource, allowed: bool) -> None:

@@ -11,14 +11,16 @@ from starlette.responses import StreamingResponse
 
 from ghostdesk.control.service import AppView, DesktopHandle, DesktopService, StatusView
 from ghostdesk.kernel.clock import Clock
-from ghostdesk.kernel.errors import NotAllowed, NotFound
+from ghostdesk.kernel.errors import NotFound
 from ghostdesk.kernel.ids import app_id, ghost_id
 from ghostdesk.server.auth import Authenticator, Identity
 from ghostdesk.server.errors import TooMany
 from ghostdesk.server.events import EventStreams
 from ghostdesk.server.gateway import Gateway
 from ghostdesk.server.guard import PublicAddress
+from ghostdesk.server.identity import Who, identity_of, operator_of
 from ghostdesk.server.limits import RateLimit
+from ghostdesk.server.personal_api import make_personal_router
 from ghostdesk.server.tickets import TicketOffice
 from ghostdesk.store.protocol import LaunchRecord
 
@@ -67,25 +69,6 @@ class TicketGiven(BaseModel):
     ticket: str
 
 
-def identity_of(request: Request) -> Identity:
-    """Who is asking; the guard has checked it."""
-    identity: Identity | None = request.state.identity
-    if identity is None:
-        raise NotAllowed("You are not signed in.")
-    return identity
-
-
-def operator_of(request: Request) -> Identity:
-    """Who is asking, when they run the service; raises `NotAllowed` for everybody else."""
-    identity = identity_of(request)
-    if not identity.operator:
-        raise NotAllowed("This is for operators.", "Ask an operator.")
-    return identity
-
-
-Who = Annotated[Identity, Depends(identity_of)]
-
-
 def make_router(parts: Parts) -> APIRouter:
     """All routes under `/api/`."""
     router = APIRouter(prefix="/api")
@@ -93,6 +76,7 @@ def make_router(parts: Parts) -> APIRouter:
     _add_desktop(router, parts)
     _add_streams(router, parts)
     _add_apps(router, parts)
+    router.include_router(make_personal_router(parts.service, parts.clock))
     return router
 
 

@@ -16,6 +16,9 @@ STATUS_OF_CODE = {
     "store": 503,
     "agent": 502,
     "engine": 502,
+    "calendar": 422,
+    "calendar-refused": 422,
+    "calendar-sign-in": 422,
 }
 """HTTP status of each `GhostdeskError.code`; codes that are not here are 500."""
 

@@ -26,6 +26,8 @@ OPEN_API = frozenset({("POST", "/api/session")})
 """What may be called under `/api/` without a session."""
 HEALTH = "/healthz"
 MAX_BODY_BYTES = 64 * 1024
+LARGE_BODIES = {("PUT", "/api/my/calendars/"): 8 * 1024 * 1024}
+"""What may be longer, by method and the start of the path: a calendar of 5 MiB, quoted as JSON."""
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -83,7 +85,7 @@ class PublicAddress:
             "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Resource-Policy": "same-origin",
             "Permissions-Policy": "clipboard-read=(self), clipboard-write=(self), fullscreen=(self), "
-            "camera=(), microphone=(), geolocation=()",
+            "camera=(), microphone=(), geolocation=(self)",
         }
         if self.secure:
             headers["Strict-Transport-Security"] = "max-age=31536000"
@@ -120,7 +122,8 @@ class Guard:
         try:
             identity = await self._admit(scope)
             state["identity"] = identity
-            await self._app(scope, _limited(receive) if scope["type"] == "http" else receive, answer.send)
+            limited = _limited(receive, _most_bytes(scope)) if scope["type"] == "http" else receive
+            await self._app(scope, limited, answer.send)
         except GhostdeskError as error:
             await answer.refuse(error, receive, operator=identity is not None and identity.operator)
         except Exception:
@@ -139,7 +142,7 @@ class Guard:
         api = path.startswith("/api/") or method not in _SAFE_METHODS
         if api:
             self._check_origin(headers, changes=method not in _SAFE_METHODS)
-        _check_length(headers)
+        _check_length(headers, _most_bytes(scope))
         if not api or (method, path) in OPEN_API:
             return None
         cookies = cookie_parser(headers.get("cookie", ""))
@@ -211,13 +214,21 @@ class _Answer:
         )
 
 
-def _check_length(headers: Headers) -> None:
+def _most_bytes(scope: Scope) -> int:
+    """How long the body of this request may be."""
+    for (method, start), most in LARGE_BODIES.items():
+        if scope.get("method") == method and scope["path"].startswith(start):
+            return most
+    return MAX_BODY_BYTES
+
+
+def _check_length(headers: Headers, most: int) -> None:
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length[:12]) > MAX_BODY_BYTES:
-        raise Refused("The request is too big.", f"{MAX_BODY_BYTES} bytes at most.", 413)
+    if not length.isdecimal() or int(length[:12]) > most:
+        raise _too_big(most)
 
 
-def _limited(receive: Receive) -> Receive:
+def _limited(receive: Receive, most: int) -> Receive:
     """Count a body that came without its length."""
     seen = 0
 
@@ -225,8 +236,12 @@ def _limited(receive: Receive) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > MAX_BODY_BYTES:
-            raise Refused("The request is too big.", f"{MAX_BODY_BYTES} bytes at most.", 413)
+        if seen > most:
+            raise _too_big(most)
         return message
 
     return counted
+
+
+def _too_big(most: int) -> Refused:
+    return Refused("The request is too big.", f"{most} bytes at most.", 413)
