@@ -1,0 +1,1 @@
+"""When people come: simple predictors of arrivals, each with its source, and the mixture of them."""
