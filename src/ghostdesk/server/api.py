@@ -20,7 +20,7 @@ from ghostdesk.server.gateway import Gateway
 from ghostdesk.server.guard import PublicAddress
 from ghostdesk.server.identity import Who, identity_of, operator_of
 from ghostdesk.server.limits import RateLimit
-from ghostdesk.server.personal_api import make_personal_router
+from ghostdesk.server.personal_api import add_personal_routes
 from ghostdesk.server.tickets import TicketOffice
 from ghostdesk.store.protocol import LaunchRecord
 
@@ -76,7 +76,7 @@ def make_router(parts: Parts) -> APIRouter:
     _add_desktop(router, parts)
     _add_streams(router, parts)
     _add_apps(router, parts)
-    router.include_router(make_personal_router(parts.service, parts.clock))
+    add_personal_routes(router, parts.service, parts.clock)
     return router
 
 

@@ -101,14 +101,12 @@ class PlaceNow(BaseModel):
     place: str | None
 
 
-def make_personal_router(service: DesktopService, clock: Clock) -> APIRouter:
-    """All routes under `/api/my/`; it is included in the router of `/api`."""
-    router = APIRouter(prefix="/my")
+def add_personal_routes(router: APIRouter, service: DesktopService, clock: Clock) -> None:
+    """All routes under `/my/`, for the router of `/api`."""
     _add_data(router, service, _Heavy(clock))
     _add_places(router, service)
     _add_modes(router, service)
     _add_calendars(router, service, _Heavy(clock))
-    return router
 
 
 class _Heavy:
@@ -125,15 +123,15 @@ class _Heavy:
 
 
 def _add_data(router: APIRouter, service: DesktopService, heavy: _Heavy) -> None:
-    @router.get("/data", summary="What is stored of you, and why things were prepared for you")
+    @router.get("/my/data", summary="What is stored of you, and why things were prepared for you")
     async def data(who: Who) -> PersonalData:
         return await service.personal.data(who.user)
 
-    @router.put("/consents/{source}", status_code=204, summary="Switch a source on or off")
+    @router.put("/my/consents/{source}", status_code=204, summary="Switch a source on or off")
     async def consent(source: str, who: Who, body: Choice) -> None:
         await service.personal.set_consent(who.user, _source(source), body.allowed)
 
-    @router.get("/export", summary="Everything that is stored of you, as JSON", response_class=StreamingResponse)
+    @router.get("/my/export", summary="Everything that is stored of you, as JSON", response_class=StreamingResponse)
     async def export(who: Who) -> StreamingResponse:
         heavy.admit(who.user)
         pieces = await service.personal.export(who.user)
@@ -141,29 +139,29 @@ def _add_data(router: APIRouter, service: DesktopService, heavy: _Heavy) -> None
         headers = {"Content-Disposition": f'attachment; filename="{EXPORT_NAME}"'}
         return StreamingResponse(_rest(first, pieces), media_type="application/json", headers=headers)
 
-    @router.delete("/data", summary="Delete what came from one source, or everything")
+    @router.delete("/my/data", summary="Delete what came from one source, or everything")
     async def delete(who: Who, source: Annotated[str, Query(max_length=32)]) -> Deleted:
         heavy.admit(who.user)
         what = None if source == "all" else _source(source)
         return Deleted(deleted_events=await service.personal.delete(who.user, what))
 
-    @router.get("/curve", summary="When you are expected, with which applications and resources")
+    @router.get("/my/curve", summary="When you are expected, with which applications and resources")
     async def curve(who: Who, hours: Annotated[float, Query(ge=0.1, le=48, allow_inf_nan=False)] = 2.0) -> CurveView:
         return await service.personal.usage_curve(who.user, hours * 3600)
 
 
 def _add_places(router: APIRouter, service: DesktopService) -> None:
-    @router.put("/places/{name}", status_code=204, summary="Name a place")
+    @router.put("/my/places/{name}", status_code=204, summary="Name a place")
     async def put_place(name: str, who: Who, body: PlaceDefined) -> None:
         with _told():
             position = _position(body.latitude, body.longitude)
             await service.personal.put_place(who.user, name, body.kind, position)
 
-    @router.delete("/places/{name}", status_code=204, summary="Remove a place, and that you were there")
+    @router.delete("/my/places/{name}", status_code=204, summary="Remove a place, and that you were there")
     async def delete_place(name: str, who: Who) -> None:
         await service.personal.delete_place(who.user, name)
 
-    @router.post("/place", summary="Say where you are, by a place's name or a position")
+    @router.post("/my/place", summary="Say where you are, by a place's name or a position")
     async def place(who: Who, body: WhereIAm) -> PlaceNow:
         with _told():
             position = _position(body.latitude, body.longitude)
@@ -176,30 +174,30 @@ def _add_places(router: APIRouter, service: DesktopService) -> None:
 
 
 def _add_modes(router: APIRouter, service: DesktopService) -> None:
-    @router.put("/modes/{name}", status_code=204, summary="Define a mode of work")
+    @router.put("/my/modes/{name}", status_code=204, summary="Define a mode of work")
     async def put_mode(name: str, who: Who, body: ModeDefined) -> None:
         with _told():
             apps = tuple(app_id(app) for app in body.apps)
             resources = Resources(**body.resources.model_dump())
             await service.personal.put_mode(who.user, Mode(name, apps, tuple(body.file_types), resources))
 
-    @router.delete("/modes/{name}", status_code=204, summary="Remove a mode, and that you chose it")
+    @router.delete("/my/modes/{name}", status_code=204, summary="Remove a mode, and that you chose it")
     async def delete_mode(name: str, who: Who) -> None:
         await service.personal.delete_mode(who.user, name)
 
-    @router.post("/mode", status_code=204, summary="Choose a mode, or leave it with null")
+    @router.post("/my/mode", status_code=204, summary="Choose a mode, or leave it with null")
     async def choose_mode(who: Who, body: ModeChosen) -> None:
         await service.personal.choose_mode(who.user, body.name)
 
 
 def _add_calendars(router: APIRouter, service: DesktopService, heavy: _Heavy) -> None:
-    @router.put("/calendars/{name}", status_code=204, summary="Hand in an iCalendar file; only times are kept")
+    @router.put("/my/calendars/{name}", status_code=204, summary="Hand in an iCalendar file; only times are kept")
     async def put_calendar(name: str, who: Who, body: CalendarText) -> None:
         heavy.admit(who.user)
         with _told():
             await service.personal.put_calendar(who.user, name, body.text)
 
-    @router.delete("/calendars/{name}", status_code=204, summary="Remove a calendar")
+    @router.delete("/my/calendars/{name}", status_code=204, summary="Remove a calendar")
     async def delete_calendar(name: str, who: Who) -> None:
         await service.personal.delete_calendar(who.user, name)
 
