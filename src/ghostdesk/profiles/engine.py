@@ -5,31 +5,39 @@ latest time that `fit` or a forecast was asked for, as one wrong clock would oth
 that come late are set where they belong in the table of arrivals; in the models of sessions and applications they are
 ignored. An unknown user gets everyone's forecast, and with no history at all a flat one.
 
-Learning event by event gives the same forecasts as `fit` on the same events in order, but for what is taken from
-everyone into a user's applications and resources: that is renewed after every 256 events.
-
-Cost, measured on one core of a shared 2-core machine: a tick takes some 20 ms for 1,000 users and 0.3 to 0.5 s for
-10,000; a new slot of the week (every 30 minutes) adds 0.2 s for 10,000; learning takes some 40 microseconds an event.
+Learning event by event gives the same arrivals as `fit` on the same events in order. Of a long past, `fit` takes each
+user's last thousand applications, and judges the experts by the last fifty. `ghostdesk bench forecast` measures cost.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
-from ghostdesk.kernel.ids import UserId
+from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Resources
-from ghostdesk.profiles.baselines.hour_of_week import HourOfWeekArrivals
-from ghostdesk.profiles.baselines.ppm import PpmRecency
+from ghostdesk.profiles.baselines.hour_of_week import HourOfWeekArrivals, Outlook
 from ghostdesk.profiles.baselines.slots import EARLIEST_S, LATEST_S, sane
-from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, UsageCurve
+from ghostdesk.profiles.forecast import LEVELS, ArrivalCurve, LaunchProbability, ResourceQuantiles, UsageCurve
+from ghostdesk.profiles.next_app.expert import NextAppExpert
+from ghostdesk.profiles.next_app.forecasts import NextAppForecasts
+from ghostdesk.profiles.next_app.pool import Attributes
 from ghostdesk.profiles.reasons import app_reason, arrival_reason
 from ghostdesk.profiles.resources import ResourceUse
-from ghostdesk.telemetry.events import UsageEvent
+from ghostdesk.telemetry.events import EventKind, UsageEvent
 from ghostdesk.telemetry.history import History
 
 _TOO_FAR_AHEAD_S = 86_400.0
 _APPS = 8
 _HALF_HOUR_S = 1800
+_RECALLED, _JUDGED = 1000, 50
+"""Of a long past each user's last thousand applications are learnt, and the experts judged by the last fifty."""
+_APP_EVENTS = frozenset({EventKind.APP_LAUNCH, EventKind.APP_FOCUS})
+_HIGH = 0.9
+_NEAR_S = 1800.0
+"""How fast the next application gives way to what the user uses at all, as slots lie further ahead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,38 +52,71 @@ class _Tick:
 
 
 class UserProfileEngine:
-    """A `ProfileEngine` of strong simple predictors.
+    """A `ProfileEngine`: arrivals by hour of week, applications by the mixture, resources by shrunk quantiles.
 
     Args:
         timezone: IANA name of the zone in which the users live; raises `ConfigError` when unknown.
         horizon_s: how far each user's curve reaches.
         slot_s: length of its slots.
+        trained: makes one person's experts from trained models, by their names; none without a model.
     """
 
-    def __init__(self, timezone: str = "UTC", horizon_s: float = 7200.0, slot_s: float = 300.0) -> None:
+    def __init__(
+        self,
+        timezone: str = "UTC",
+        horizon_s: float = 7200.0,
+        slot_s: float = 300.0,
+        trained: Callable[[], dict[str, NextAppExpert]] = dict,
+    ) -> None:
         if not (slot_s > 0 and slot_s <= horizon_s <= 7 * 86_400):
             raise ValueError(f"a horizon of {horizon_s} s in slots of {slot_s} s: 0 < slot <= horizon <= one week")
         self._timezone = timezone
         self._horizon_s = horizon_s
         self._slot_s = slot_s
         self._latest_s: float | None = None
+        self._attributes: dict[UserId, Attributes] = {}
+        self._trained = trained
         self._forget_all()
 
     def fit(self, history: History, now_s: float) -> None:
         """Learn from a history, from nothing. Events later than a day after `now_s` are ignored."""
         self._forget_all()
         self._latest_s = _clamped(now_s)
+        left = Counter(event.user for event in history if event.kind in _APP_EVENTS)
         for event in history:
-            self.observe(event)
+            self._observe(event, left[event.user])
+            if event.kind in _APP_EVENTS:
+                left[event.user] -= 1
+
+    def set_attributes(self, attributes: Mapping[UserId, Attributes]) -> None:
+        """What the operator says of people: whoever is alike lends their habits to those who are new."""
+        self._attributes = dict(attributes)
+        self._apps.set_attributes(self._attributes)
+
+    def forget(self, user: UserId) -> None:
+        """Drop everything that is held of this person, also what they lent to others."""
+        self._arrivals.forget(user)
+        self._apps.forget(user)
+        self._resources.forget(user)
+        self._attributes.pop(user, None)
+        self._app_cache.pop(user, None)
+        self._resource_cache.pop(user, None)
+        self._reason_cache.pop(user, None)
+        self._changes += 1
 
     def observe(self, event: UsageEvent) -> None:
         """Learn from one more event."""
+        self._observe(event, 0)
+
+    def _observe(self, event: UsageEvent, apps_after: int) -> None:
+        """`apps_after` is how many of the user's applications are known to follow."""
         if not sane(event.time_s):
             return
         if self._latest_s is not None and event.time_s > self._latest_s + _TOO_FAR_AHEAD_S:
             return
         self._arrivals.observe(event)
-        self._apps.observe(event)
+        if apps_after <= _RECALLED:
+            self._apps.observe(event, judge=apps_after <= _JUDGED)
         self._resources.observe(event)
         self._changes += 1
 
@@ -98,9 +139,56 @@ class UserProfileEngine:
             arrival=tuple(arrival),
             presence=tuple(tick.presence[index]),
             apps=apps,
-            resources=self._resources_of(user),
+            resources=self._resources_of(user)[0],
+            high=self._resources_of(user)[1],
             reasons=self._reasons(user, now_s, tick.numbers[arrival.index(max(arrival))], apps),
         )
+
+    def usage_curve(self, user: UserId, now_s: float, horizon_s: float, slot_s: float) -> UsageCurve:
+        """The user's curve over any window from one slot to a week, with applications and resources slot by slot."""
+        now_s = self._moved_to(now_s)
+        slot_s = min(max(slot_s, 60.0), 86_400.0)
+        horizon_s = min(max(horizon_s, slot_s), 7 * 86_400.0)
+        outlook = self._arrivals.outlook(now_s, horizon_s, slot_s)
+        row = self._arrivals.row(user)
+        index = -1 if row is None else row
+        presence = tuple(outlook.presence[index].tolist())
+        levels = self._resources.quantiles(user, LEVELS)
+        slots = len(presence)
+        return replace(
+            self.predict_resource_needs(user, now_s),
+            slot_s=slot_s,
+            arrival=tuple(outlook.arrival[index].tolist()),
+            presence=presence,
+            in_use=self._in_use(user, now_s, presence, slot_s),
+            quantiles=ResourceQuantiles(now_s, slot_s, LEVELS, {n: (q,) * slots for n, q in levels.items()})
+            if levels
+            else None,
+        )
+
+    def _in_use(
+        self, user: UserId, now_s: float, presence: tuple[float, ...], slot_s: float
+    ) -> dict[AppId, tuple[float, ...]]:
+        """Chance of each likely application in each slot: first what comes next, then what is used at all."""
+        near = {a.app: a.probability for a in self._apps_of(user, now_s)}
+        far = self._apps.usage_shares(user)
+        apps = sorted({*near, *far}, key=lambda a: (-max(near.get(a, 0.0), far.get(a, 0.0)), a))[:_APPS]
+        fades = [math.exp(-(step + 0.5) * slot_s / _NEAR_S) for step in range(len(presence))]
+        return {
+            app: tuple(
+                p * (fade * near.get(app, 0.0) + (1.0 - fade) * far.get(app, 0.0))
+                for p, fade in zip(presence, fades, strict=True)
+            )
+            for app in apps
+        }
+
+    def outlook(self, now_s: float) -> Outlook:
+        """Everyone's chances over the horizon as arrays, one row a user in the order of `users`, a newcomer's last."""
+        return self._arrivals.outlook(self._moved_to(now_s), self._horizon_s, self._slot_s)
+
+    def hot_bytes(self) -> int:
+        """Bytes of the arrays that every tick reads; what is kept of active people beside them is not in it."""
+        return self._arrivals.hot_bytes()
 
     def predict_arrivals(self, now_s: float, horizon_s: float) -> ArrivalCurve:
         """Sign-ins of everyone together, in slots of `slot_s`; the horizon is cut to between one slot and one week."""
@@ -114,13 +202,14 @@ class UserProfileEngine:
 
     def _forget_all(self) -> None:
         self._arrivals = HourOfWeekArrivals(self._timezone, _HALF_HOUR_S)
-        self._apps = PpmRecency()
+        self._apps = NextAppForecasts(self._arrivals.slots, trained=self._trained)
+        self._apps.set_attributes(self._attributes)
         self._resources = ResourceUse()
         self._latest_s = None
         self._changes = 0
         self._last_tick: _Tick | None = None
         self._app_cache: dict[UserId, tuple[object, tuple[LaunchProbability, ...]]] = {}
-        self._resource_cache: dict[UserId, tuple[object, Resources]] = {}
+        self._resource_cache: dict[UserId, tuple[object, tuple[Resources, Resources]]] = {}
         self._reason_cache: dict[UserId, tuple[object, str]] = {}
 
     def _moved_to(self, now_s: float) -> float:
@@ -147,12 +236,15 @@ class UserProfileEngine:
             kept = self._app_cache[user] = (key, tuple(self._apps.predict(user, now_s, _APPS)))
         return kept[1]
 
-    def _resources_of(self, user: UserId) -> Resources:
-        """Expected use; a user's own samples show at once, everyone's after every 256 of them."""
+    def _resources_of(self, user: UserId) -> tuple[Resources, Resources]:
+        """Expected and high use; a user's own samples show at once, everyone's after every 256 of them."""
         key = (self._resources.count(user), self._resources.samples // 256)
         kept = self._resource_cache.get(user)
         if kept is None or kept[0] != key:
-            kept = self._resource_cache[user] = (key, self._resources.expected(user))
+            kept = self._resource_cache[user] = (
+                key,
+                (self._resources.expected(user), self._resources.quantile(user, _HIGH)),
+            )
         return kept[1]
 
     def _reasons(self, user: UserId, now_s: float, number: int, apps: tuple[LaunchProbability, ...]) -> tuple[str, ...]:

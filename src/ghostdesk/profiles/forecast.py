@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import NOTHING, Resources
@@ -67,6 +68,20 @@ class ResourceQuantiles:
     amounts: Mapping[str, tuple[tuple[float, ...], ...]]
 
 
+class Ghostly(Protocol):
+    """What a forecast must know of a ghost."""
+
+    @property
+    def state(self) -> str:
+        """Its rung on the ladder."""
+        ...
+
+    @property
+    def apps(self) -> tuple[AppId, ...]:
+        """The applications that it holds."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class UsageCurve:
     """What one user will need over a window, slot by slot.
@@ -79,6 +94,9 @@ class UsageCurve:
         presence: probability that the user is there in each slot.
         apps: next applications, likeliest first.
         resources: expected use while present.
+        high: what use stays at or below for nine tenths of the time.
+        in_use: chance that an application is in use in each slot; over all of them never more than `presence`.
+        quantiles: of each resource while present, where they were asked for and anything was measured.
         reasons: why, in words that the user understands.
     """
 
@@ -90,6 +108,22 @@ class UsageCurve:
     apps: tuple[LaunchProbability, ...] = ()
     resources: Resources = NOTHING
     reasons: tuple[str, ...] = field(default=())
+    high: Resources = NOTHING
+    in_use: Mapping[AppId, tuple[float, ...]] = field(default_factory=dict)
+    quantiles: ResourceQuantiles | None = None
+
+    def get_requirements_for(self, ghost: Ghostly) -> Resources:
+        """What this user's ghost should be able to take now.
+
+        A desktop in use gets what nine tenths of its use stay below. Before that, memory is held as the applications
+        that were launched ahead need it, and the rest in proportion to the chance that the user is there within the
+        window: a frozen ghost needs neither CPU nor network.
+        """
+        if ghost.state == "active":
+            return Resources(*(max(a, b) for a, b in zip(self.high.as_tuple(), self.resources.as_tuple(), strict=True)))
+        there = max((*self.presence, self.arrival_within(self.start_s, len(self.arrival) * self.slot_s)), default=0.0)
+        held = self.resources.scaled(min(there, 1.0))
+        return replace(held, memory_bytes=self.resources.memory_bytes if ghost.apps else held.memory_bytes)
 
     def arrival_within(self, now_s: float, lead_s: float) -> float:
         """Probability of at least one sign-in in ``[now_s, now_s + lead_s)``."""

@@ -57,3 +57,11 @@ class ProfileEngine(Protocol):
     def predict_arrivals(self, now_s: float, horizon_s: float) -> ArrivalCurve:
         """Sign-ins of everyone together."""
         ...
+
+    def usage_curve(self, user: UserId, now_s: float, horizon_s: float, slot_s: float) -> UsageCurve:
+        """The user's curve over any window, with applications and resources slot by slot."""
+        ...
+
+    def forget(self, user: UserId) -> None:
+        """Drop everything that is held of this person."""
+        ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,10 +13,12 @@ from ghostdesk.kernel.resources import NOTHING, Resources
 from ghostdesk.profiles.baselines.slots import sane
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 
-KINDS = (EventKind.CPU, EventKind.MEMORY, EventKind.NETWORK, EventKind.STORAGE)
+KINDS = (EventKind.CPU, EventKind.MEMORY, EventKind.GPU, EventKind.NETWORK, EventKind.STORAGE)
+NAMES = ("cpu_cores", "memory_bytes", "gpu_share", "network_bytes_per_s", "storage_bytes_per_s")
+"""The fields of `Resources` in the order of `KINDS`."""
 _INDEX = {kind: index for index, kind in enumerate(KINDS)}
-_LOWEST = np.array([1e-3, 1e6, 1e1, 1e1])
-"""The smallest amounts told apart: CPU cores, memory bytes, network and storage bytes a second."""
+_LOWEST = np.array([1e-3, 1e6, 1e-3, 1e1, 1e1])
+"""The smallest amounts told apart: CPU cores, memory bytes, GPU share, network and storage bytes a second."""
 _BUCKETS = 64
 _STEP = 1.3
 """Each bucket is 1.3 times the one before, so a quantile is right within 15 %; the last is 1.5e7 times the first."""
@@ -72,6 +75,19 @@ class ResourceUse:
         self._pool.add(kind, event.value, _POOL_FORGET)
         self.samples += 1
 
+    def forget(self, user: UserId) -> None:
+        """Drop what is known of a user; everyone's amounts are made anew from those who are left."""
+        self._out.discard(user)
+        if self._users.pop(user, None) is None:
+            return
+        self._pool = _Amounts()
+        for other in self._users.values():
+            self._pool.weight += other.weight
+            self._pool.total += other.total
+            self._pool.buckets += other.buckets
+            self._pool.samples += other.samples
+        self.samples = self._pool.samples
+
     def count(self, user: UserId) -> int:
         """How many samples of this user were seen."""
         own = self._users.get(user)
@@ -88,16 +104,28 @@ class ResourceUse:
 
     def quantile(self, user: UserId, share: float) -> Resources:
         """The amounts that use stays at or below for `share` (0 to 1) of the samples, within 15 %."""
+        return _resources(self._quantiles(user, np.array([share]))[:, 0])
+
+    def quantiles(self, user: UserId, levels: Sequence[float]) -> dict[str, tuple[float, ...]]:
+        """Amounts at each level by the names of `Resources`; what was never measured of anybody is left out."""
         if self.samples == 0:
-            return NOTHING
+            return {}
+        amounts = np.maximum.accumulate(self._quantiles(user, np.asarray(levels)), axis=1)
+        measured = self._pool.buckets.sum(axis=1) > 0
+        return {name: tuple(amounts[i].tolist()) for i, name in enumerate(NAMES) if measured[i]}
+
+    def _quantiles(self, user: UserId, shares: Floats) -> Floats:
+        """Shape (resources, shares)."""
+        if self.samples == 0:
+            return np.zeros((len(KINDS), len(shares)))
         pool = self._pool.buckets / np.maximum(self._pool.buckets.sum(axis=1, keepdims=True), 1e-9)
         own = self._users.get(user)
         mixed = pool if own is None else own.buckets + _PRIOR_SAMPLES * pool
         reached = np.cumsum(mixed, axis=1)
-        target = np.clip(share, 0.0, 1.0) * reached[:, -1:] - 1e-6
-        found = np.minimum((reached < target).sum(axis=1), _BUCKETS - 1)
-        amounts = np.where(reached[:, -1] > 0, _LOWEST * _STEP ** (found - 0.5), 0.0)
-        return _resources(np.where(found == 0, 0.0, amounts))
+        targets = np.clip(shares, 0.0, 1.0)[None, :] * reached[:, -1:] - 1e-6
+        found = np.minimum((reached[:, None, :] < targets[:, :, None]).sum(axis=2), _BUCKETS - 1)
+        amounts = np.where(reached[:, -1:] > 0, _LOWEST[:, None] * _STEP ** (found - 0.5), 0.0)
+        return np.asarray(np.where(found == 0, 0.0, amounts))
 
 
 def _bucket(kind: int, value: float) -> int:
@@ -107,5 +135,4 @@ def _bucket(kind: int, value: float) -> int:
 
 
 def _resources(amounts: Floats) -> Resources:
-    cpu, memory, network, storage = (float(amount) for amount in amounts)
-    return Resources(cpu_cores=cpu, memory_bytes=memory, network_bytes_per_s=network, storage_bytes_per_s=storage)
+    return Resources(**dict(zip(NAMES, amounts.tolist(), strict=True)))

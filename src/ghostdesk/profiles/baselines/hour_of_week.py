@@ -10,6 +10,7 @@ Only slots that are over count: what happens in the running slot changes arrival
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,7 @@ from ghostdesk.profiles.forecast import ArrivalCurve
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 
 Floats = npt.NDArray[np.float64]
+Floats16 = npt.NDArray[np.float16]
 
 _DECAY = 0.9
 _CHUNK = 2048
@@ -47,7 +49,7 @@ class Outlook:
 
 
 class HourOfWeekArrivals:
-    """An `ArrivalPredictor`. It keeps 2.7 kB a user, and refreshes all users at once when a slot of the week is over.
+    """An `ArrivalPredictor`. It keeps 1.4 kB a user, and refreshes all users at once when a slot of the week is over.
 
     Args:
         timezone: IANA name of the zone in which people live by the clock; raises `ConfigError` when unknown.
@@ -61,7 +63,7 @@ class HourOfWeekArrivals:
         self._bits = WeekBits(self.slots.a_week, _DECAY)
         self._rows: dict[UserId, int] = {}
         self._in_use: set[str] = set()
-        self._chance: Floats32 = np.zeros((0, self.slots.a_week), dtype=np.float32)
+        self._chance: Floats16 = np.zeros((0, self.slots.a_week), dtype=np.float16)
         self._newcomer: Floats32 = np.full(self.slots.a_week, _FLAT_PRIOR / self.slots.a_week, dtype=np.float32)
         self._fresh_at: int | None = None
 
@@ -87,9 +89,27 @@ class HourOfWeekArrivals:
         """Everyone who was named in an event, in the order of their rows."""
         return tuple(self._rows)
 
+    def hot_bytes(self) -> int:
+        """Bytes that all users' rows take."""
+        return self._bits.nbytes() + self._sessions.nbytes() + self._chance.nbytes
+
     def row(self, user: UserId) -> int | None:
         """The user's row in an `Outlook`."""
         return self._rows.get(user)
+
+    def forget(self, user: UserId) -> None:
+        """Drop what is known of a user, also their sign-ins among everyone's. The last row takes their place."""
+        row = self._rows.get(user)
+        if row is None:
+            return
+        for number in self._bits.marked(row):
+            self.pooled.remove(number)
+        last = len(self._rows) - 1
+        self._bits.move(last, row)
+        self._sessions.move(last, row)
+        moved = {name: row if at == last else at for name, at in self._rows.items() if name != user}
+        self._rows = dict(sorted(moved.items(), key=lambda item: item[1]))
+        self._fresh_at = None
 
     # Forecasting.
 
@@ -100,7 +120,7 @@ class HourOfWeekArrivals:
         self._refresh(now_s)
         row = self._rows.get(user)
         chance = self._newcomer[None, :] if row is None else self._chance[row : row + 1]
-        hazards = self._hazards(chance, now_s, horizon_s, slot_s)
+        hazards = self._hazards([chance], now_s, horizon_s, slot_s)
         return ArrivalCurve(now_s, slot_s, tuple(hazards[0].tolist()))
 
     def outlook(self, now_s: float, horizon_s: float, slot_s: float) -> Outlook:
@@ -110,8 +130,7 @@ class HourOfWeekArrivals:
         """
         self._refresh(now_s)
         rows = len(self._rows)
-        chance = np.concatenate((self._chance[:rows], self._newcomer[None, :]))
-        hazards = self._hazards(chance, now_s, horizon_s, slot_s)
+        hazards = self._hazards([self._chance[:rows], self._newcomer[None, :]], now_s, horizon_s, slot_s)
         there = np.append(self._sessions.there(rows, now_s), 0.0)
         stay_s = self._sessions.stay_s(rows)
         stays_on = np.exp(-slot_s / np.append(stay_s, stay_s.mean() if rows else 7200.0))
@@ -163,10 +182,14 @@ class HourOfWeekArrivals:
         # Counts of longer slots are more over-dispersed: this is the dispersion of one slot of the curve.
         return ArrivalCurve(now_s, slot_s, tuple(expected.tolist()), rates.dispersion(float(expected.mean())))
 
-    def _hazards(self, chance: Floats32, now_s: float, horizon_s: float, slot_s: float) -> Floats:
+    def _hazards(self, chances: Sequence[Floats16 | Floats32], now_s: float, horizon_s: float, slot_s: float) -> Floats:
+        """Chances of a sign-in in each step, of the rows of all tables, shape (rows, steps)."""
         ahead, share = self.slots.pieces(now_s, horizon_s, slot_s)
-        logs = np.log1p(-chance[:, ahead % self.slots.a_week].astype(np.float64)) * share
-        return np.asarray(-np.expm1(logs.sum(axis=2)))
+        columns, where = np.unique(ahead % self.slots.a_week, return_inverse=True)
+        logs = np.concatenate([np.log1p(-table[:, columns].astype(np.float64)) for table in chances]) * share
+        counts = np.zeros((len(columns), len(ahead)))
+        np.add.at(counts, (where.reshape(ahead.shape), np.arange(len(ahead))[:, None]), 1.0)
+        return np.asarray(-np.expm1(logs @ counts))
 
     def _refresh(self, now_s: float) -> None:
         """Recompute every user's chances: once a slot of the week, and when something earlier was learnt since."""
@@ -179,7 +202,7 @@ class HourOfWeekArrivals:
         some = np.unique(np.linspace(0, users - 1, min(users, _SAMPLE)).astype(np.int64)) if users else np.arange(0)
         strength = self._estimate_strength(some, now, pool)
         if len(self._chance) < users:
-            self._chance = np.zeros((len(self._bits), self.slots.a_week), dtype=np.float32)
+            self._chance = np.zeros((len(self._bits), self.slots.a_week), dtype=np.float16)
         for start in range(0, users, _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, users))
             came, weeks = self._bits.read(rows, now)

@@ -65,6 +65,14 @@ class PooledArrivals:
         if self._cache is not None and number < self._cache[0]:
             self._cache = None
 
+    def remove(self, number: int) -> None:
+        """Take one sign-in in this slot back, if it is still counted."""
+        counts = self._weeks.get(number // self._a_week)
+        if counts is not None and counts[number % self._a_week] > 0:
+            counts[number % self._a_week] -= 1
+            self.total -= 1
+            self._cache = None
+
     def note(self, number: int) -> None:
         """Something was recorded in this slot: from here on, silence means that nobody came."""
         if self._first is None or number < self._first:

@@ -60,6 +60,20 @@ class Sessions:
         self._away = np.concatenate((self._away, np.zeros(more, dtype=bool)))
         self._stays = np.concatenate((self._stays, np.zeros((more, 2))))
 
+    def nbytes(self) -> int:
+        """Bytes that the rows take."""
+        kept = (self._last_s, self._start_s, self._signed_in, self._open, self._away, self._stays)
+        return sum(array.nbytes for array in kept)
+
+    def move(self, source: int, target: int) -> None:
+        """Row `source` takes the place of row `target`, and is empty then."""
+        for kept, empty in (
+            (self._last_s, -np.inf), (self._start_s, -np.inf), (self._signed_in, False), (self._open, False),
+            (self._away, False), (self._stays, 0.0),
+        ):  # fmt: skip
+            kept[target] = kept[source]
+            kept[source] = empty
+
     def observe(self, row: int, event: UsageEvent) -> bool:
         """Take in one event; True when it began a session."""
         late = event.time_s < self._last_s[row]

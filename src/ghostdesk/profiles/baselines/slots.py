@@ -59,6 +59,12 @@ class WeekSlots:
         local_s = clamped + _offset_s(self._zone, int(clamped // _OFFSET_STEP_S)) + _MONDAY_S
         return int(local_s // self.slot_s)
 
+    def clock(self, time_s: float) -> tuple[int, float]:
+        """Local weekday (0 is Monday) and hour of the day (0 to 24)."""
+        clamped = min(max(time_s, EARLIEST_S), LATEST_S)
+        local_s = clamped + _offset_s(self._zone, int(clamped // _OFFSET_STEP_S)) + _MONDAY_S
+        return int(local_s // DAY_S) % 7, (local_s % DAY_S) / 3600.0
+
     def fraction(self, time_s: float) -> float:
         """How much of the slot has passed at this time, 0 to 1."""
         clamped = min(max(time_s, EARLIEST_S), LATEST_S)

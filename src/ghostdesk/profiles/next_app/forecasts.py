@@ -1,0 +1,202 @@
+"""Everyone's next application: a mixture for each person, one network and one pool for all, learning as events come.
+
+What is shared learns from everyone alike: the network takes at most eight steps of one person in every 64 of all, and
+the pool counts each person once, so a million events of one person move either no more than a busy colleague does.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.profiles.baselines.sessions import ACTIVITY, SESSION_GAP_S
+from ghostdesk.profiles.baselines.slots import WeekSlots, sane
+from ghostdesk.profiles.circumstances import Circumstances
+from ghostdesk.profiles.forecast import LaunchProbability
+from ghostdesk.profiles.next_app.evidence import START
+from ghostdesk.profiles.next_app.expert import NextAppExpert, Shares
+from ghostdesk.profiles.next_app.mixture import NETWORK, SIMPLE, NextAppMixture, starting_weights
+from ghostdesk.profiles.next_app.network import EvidenceNetwork, Lesson
+from ghostdesk.profiles.next_app.pool import Attributes, LendingPool
+from ghostdesk.telemetry.events import EventKind, UsageEvent
+
+_LESSONS_A_PERSON = 8
+_BATCH = 64
+_POOL_EVERY = 1024
+_POOL_PEOPLE = 512
+_ALIKE_EVERY = 16
+_ALIKE_UNTIL = 500
+"""Whoever did more than this is better known by their own past than by their likes."""
+
+
+class _Person:
+    """What is kept of one person."""
+
+    __slots__ = ("alike", "alike_at", "around", "current", "lessons", "mixture", "version")
+
+    def __init__(self, mixture: NextAppMixture) -> None:
+        self.mixture = mixture
+        self.around = Circumstances()
+        self.current: AppId | None = None
+        self.lessons: deque[Lesson] = deque(maxlen=_LESSONS_A_PERSON)
+        self.alike: tuple[tuple[UserId, float], ...] = ()
+        self.alike_at = (-1, -1)
+        self.version = 0
+
+
+class NextAppForecasts:
+    """A `NextAppPredictor` of applications launched or turned to.
+
+    The same application again (a focus that comes back) is no new event. A session's first application follows a mark
+    of its own. Events older than the user's latest are ignored.
+
+    Args:
+        slots: tells local time.
+        network: the shared weights, to go on with those of an earlier run.
+        trained: makes a person's experts from trained models, by their names; none without a model.
+    """
+
+    def __init__(
+        self,
+        slots: WeekSlots,
+        network: EvidenceNetwork | None = None,
+        trained: Callable[[], dict[str, NextAppExpert]] = dict,
+    ) -> None:
+        self._trained = trained
+        self.network = network or EvidenceNetwork()
+        self._slots = slots
+        self._people: dict[UserId, _Person] = {}
+        self._attributes: dict[UserId, Attributes] = {}
+        self._pool = LendingPool()
+        self._pool_version = 0
+        self._weights: dict[str, float] = {}
+        self._events = self._pool_events = 0
+        self._stale = False
+
+    # Learning.
+
+    def set_attributes(self, attributes: Mapping[UserId, Attributes]) -> None:
+        """Job roles and departments, as the operator gives them."""
+        self._attributes = dict(attributes)
+        self._stale = True
+
+    def observe(self, event: UsageEvent, *, judge: bool = True) -> None:
+        """Learn from one more event. `judge` is False for the long past: see `NextAppMixture.recall`."""
+        if event.user is None or not sane(event.time_s):
+            return
+        person = self._people.get(event.user)
+        if person is None:
+            if event.kind not in ACTIVITY:
+                return
+            person = self._people[event.user] = self._newcomer()
+        if event.time_s < person.around.last_s:
+            return
+        if event.kind in (EventKind.APP_LAUNCH, EventKind.APP_FOCUS) and event.app is not None:
+            self._turned_to(event.user, person, event, judge=judge)
+        person.around.observe(event)
+        person.version += 1
+
+    def forget(self, user: UserId) -> None:
+        """Drop everything that is known of a person, also what they lent to others."""
+        self._attributes.pop(user, None)
+        if self._people.pop(user, None) is not None:
+            self._stale = True
+
+    # Forecasting.
+
+    def version(self, user: UserId, now_s: float) -> tuple[int, bool, int, int]:
+        """Changes when the user's forecast does; the last part moves with what all share."""
+        person = self._people.get(user)
+        third = int(self._slots.clock(now_s)[1] // 3)
+        if person is None:
+            return (-1, True, third, self._pool_version)
+        return (person.version, now_s - person.around.last_s >= SESSION_GAP_S, third, self._pool_version)
+
+    def predict(self, user: UserId, now_s: float, limit: int) -> list[LaunchProbability]:
+        """The likeliest applications, likeliest first; an unknown user gets what others lend. Sums to 1 at most."""
+        self._renew_pool()
+        person = self._people.get(user) or self._newcomer()
+        self._lend(user, person, self._begins(person, now_s))
+        shares = person.mixture.shares(person.around.at(now_s, self._slots))
+        best = sorted(shares.items(), key=lambda item: (-item[1], item[0]))[: max(limit, 0)]
+        return [LaunchProbability(app, share) for app, share in best if share > 0.0]
+
+    def usage_shares(self, user: UserId) -> Shares:
+        """How much of their time steps each application took so far; everyone's for an unknown user."""
+        person = self._people.get(user)
+        return person.mixture.person.usage_shares() if person and person.mixture.person.count else self._pool.usage
+
+    def weights(self, user: UserId) -> dict[str, float]:
+        """How far each expert is trusted for this user; everyone's for an unknown one."""
+        person = self._people.get(user)
+        return dict(person.mixture.weights if person is not None else self._weights)
+
+    # Inside.
+
+    def _newcomer(self) -> _Person:
+        experts = {**{name: new() for name, new in SIMPLE.items()}, **self._trained()}
+        names = (NETWORK, *experts)
+        weights = dict(self._weights) if set(self._weights) == set(names) else starting_weights(names)
+        return _Person(NextAppMixture(self.network, experts, weights))
+
+    def _begins(self, person: _Person, now_s: float) -> bool:
+        return person.around.position == 0 or now_s - person.around.last_s >= SESSION_GAP_S
+
+    def _turned_to(self, user: UserId, person: _Person, event: UsageEvent, *, judge: bool) -> None:
+        begins = self._begins(person, event.time_s)
+        app = event.app
+        if app is None or (app == person.current and not begins):
+            return
+        situation = person.around.at(event.time_s, self._slots)
+        if begins:
+            situation = replace(situation, session_position=0)
+        if judge:
+            self._renew_pool()
+            self._lend(user, person, begins)
+            person.mixture.learn(app, situation)
+            if person.mixture.lesson is not None:
+                person.lessons.append(person.mixture.lesson)
+                person.mixture.lesson = None
+        else:
+            person.mixture.recall(app, situation)
+        person.current = app
+        if begins:
+            person.around.position = 0
+        person.around.turned_to_application(event.time_s)
+        self._events += 1
+        if self._events >= min(2 * self._pool_events, self._pool_events + _POOL_EVERY):
+            self._stale = True
+        if judge and self._events % _BATCH == 0:
+            self._teach()
+
+    def _lend(self, user: UserId, person: _Person, begins: bool) -> None:
+        count = person.mixture.person.count
+        due = (count // _ALIKE_EVERY, self._pool_version)
+        if person.alike_at != due:
+            person.alike_at = due
+            person.alike = self._pool.alike(user, person.mixture.person) if count < _ALIKE_UNTIL else ()
+        app = START if begins else person.current
+        person.mixture.lent = self._pool.lend(app, self._attributes.get(user, Attributes()), person.alike)
+
+    def _teach(self) -> None:
+        lessons = [lesson for person in self._people.values() for lesson in person.lessons]
+        for person in self._people.values():
+            person.lessons.clear()
+        self.network.learn(lessons[-4 * _BATCH :])
+
+    def _renew_pool(self) -> None:
+        """Make the pool anew from the people that are there: at most 512, spread evenly over all."""
+        if not self._stale:
+            return
+        self._stale, self._pool_events = False, self._events
+        users = sorted(self._people)
+        some = np.unique(np.linspace(0, len(users) - 1, min(len(users), _POOL_PEOPLE)).astype(int)) if users else ()
+        lenders = {users[i]: self._people[users[i]].mixture.person for i in some}
+        self._pool = LendingPool.of(lenders, self._attributes)
+        self._pool_version += 1
+        known = [self._people[users[i]].mixture.weights for i in some]
+        self._weights = {n: float(np.mean([w.get(n, 0.0) for w in known])) for n in known[0]} if known else {}
