@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from control_world import ScriptedForecast, World
+from control_world import World
 
-from ghostdesk.control.personal import MOST_PLACES, Personal
-from ghostdesk.control.personal_views import PersonalService
+from ghostdesk.control.personal import COMMAND_LINE, MOST_PLACES, Personal
+from ghostdesk.control.personal_views import PersonalService, curve_view
 from ghostdesk.control.service import Notice
 from ghostdesk.ghosts.ghost import GhostState
 from ghostdesk.kernel.errors import ConfigError, NotAllowed, NotFound, StoreError
 from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.profiles.forecast import LaunchProbability, ResourceQuantiles, UsageCurve
 from ghostdesk.profiles.modes import Mode
 from ghostdesk.store.sqlite import open_store
 from ghostdesk.telemetry.calendars.entries import BusyTime, CalendarSource
@@ -26,21 +26,9 @@ ADA, BOB = UserId("ada"), UserId("bob")
 BERLIN, SAME_QUARTER, MUNICH = (52.520008, 13.404954), (52.5187, 13.3999), (48.137, 11.575)
 
 
-@dataclass
-class ForgettingForecast(ScriptedForecast):
-    """A forecast that notes whom it forgot."""
-
-    forgotten: list[UserId] = field(default_factory=list)
-
-    def forget(self, user: UserId) -> None:
-        self.forgotten.append(user)
-        self.seen = [event for event in self.seen if event.user != user]
-
-
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     made = World(tmp_path, floor=1)
-    made.forecast = made.loop.profiles = ForgettingForecast()
     yield made
     made.close()
 
@@ -461,5 +449,31 @@ async def test_the_curve_is_the_persons_own(world: World) -> None:
     world.forecast.arrival[ADA] = 0.9
     world.forecast.apps[ADA] = ("editor",)
     curve = await personal_of(world).usage_curve(ADA, 3600.0)
-    assert curve.arrival == (0.9,)
+    assert curve.arrival == (0.9,) and curve.resources == {}
     assert [(app.app, app.name) for app in curve.apps] == [("editor", "editor")]
+
+
+def test_a_curve_is_shown_with_names_lanes_and_bands() -> None:
+    quantiles = ResourceQuantiles(0.0, 300.0, (0.1, 0.9), {"cpu_cores": ((0.5, 2.0), (0.4, 1.0))})
+    curve = UsageCurve(
+        ADA, 0.0, 300.0, (0.1, 0.2), (0.3, 0.4), (LaunchProbability(AppId("gimp"), 0.6),),
+        in_use={AppId("gimp"): (0.2, 0.1), AppId("editor"): (0.1, 0.1)}, quantiles=quantiles,
+    )  # fmt: skip
+    shown = curve_view(curve, {AppId("gimp"): "GIMP"})
+    assert [(a.name, a.probability, a.in_use) for a in shown.apps] == [
+        ("GIMP", 0.6, (0.2, 0.1)),
+        ("editor", 0.0, (0.1, 0.1)),
+    ]
+    assert shown.resources["cpu_cores"].slots == ((0.5, 2.0), (0.4, 1.0))
+
+
+async def test_what_the_command_line_chose_is_heard_once(world: World) -> None:
+    await personal_of(world).load()
+    await world.clock.run_until(world.clock.now_s() + 5)
+    world.store.put_mode(ADA, Mode("video editing"))
+    chosen = UsageEvent(world.clock.now_s(), EventKind.MODE, ADA, detail="video editing", source=COMMAND_LINE)
+    world.store.add_events([chosen])
+    for _ in range(2):
+        await personal_of(world).refresh()
+    assert world.forecast.seen == [chosen]
+    assert [mode.chosen for mode in (await personal_of(world).data(ADA)).modes] == [True]

@@ -20,18 +20,10 @@ from ghostdesk.telemetry.events import EventKind, TelemetrySource, UsageEvent
 ADA, BEN = UserId("ada"), UserId("ben")
 
 
-class ForgetfulPlane(Plane):
-    """A control plane whose model can forget."""
-
-    def _assemble(self) -> None:
-        super()._assemble()
-        self.forecast.forget = lambda user: None  # type: ignore[attr-defined]
-
-
 @pytest.fixture
 def plane(world: Any, tmp_path: Path) -> Iterator[Plane]:
     (tmp_path / "plane").mkdir()
-    made = ForgetfulPlane(tmp_path / "plane")
+    made = Plane(tmp_path / "plane")
     world.service.personal = made.plane.personal
     yield made
     made.close()

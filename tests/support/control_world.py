@@ -40,6 +40,7 @@ class ScriptedForecast:
     apps: dict[UserId, tuple[str, ...]] = field(default_factory=dict)
     per_hour: float = 0.0
     seen: list[UsageEvent] = field(default_factory=list)
+    forgotten: list[UserId] = field(default_factory=list)
     broken: bool = False
 
     def fit(self, history: History, now_s: float) -> None:
@@ -47,6 +48,10 @@ class ScriptedForecast:
 
     def observe(self, event: UsageEvent) -> None:
         self.seen.append(event)
+
+    def forget(self, user: UserId) -> None:
+        self.forgotten.append(user)
+        self.seen = [event for event in self.seen if event.user != user]
 
     def users(self) -> Sequence[UserId]:
         return tuple(self.arrival)
@@ -56,6 +61,9 @@ class ScriptedForecast:
             raise ZeroDivisionError("a predictor's fault")
         apps = tuple(LaunchProbability(AppId(a), 0.4) for a in self.apps.get(user, ()))
         return UsageCurve(user, now_s, 600.0, (self.arrival[user],), (self.arrival[user],), apps, reasons=("a habit",))
+
+    def usage_curve(self, user: UserId, now_s: float, horizon_s: float, slot_s: float) -> UsageCurve:
+        return self.predict_resource_needs(user, now_s)
 
     def predict_arrivals(self, now_s: float, horizon_s: float) -> ArrivalCurve:
         return ArrivalCurve(now_s, horizon_s, (self.per_hour * horizon_s / 3600,))

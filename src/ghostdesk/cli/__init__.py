@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from ghostdesk import __version__
-from ghostdesk.cli import accounts, history, run, show
+from ghostdesk.cli import accounts, history, modes, privacy, run, show
 from ghostdesk.cli.bench import app as bench_app
 from ghostdesk.cli.common import fail
 from ghostdesk.kernel.errors import GhostdeskError
@@ -31,6 +31,8 @@ app.command("import")(history.import_history)
 app.command("status")(show.status)
 app.command("forecast")(show.forecast)
 app.add_typer(accounts.app, name="user")
+app.add_typer(privacy.app, name="privacy")
+app.add_typer(modes.app, name="mode")
 app.add_typer(bench_app, name="bench")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from ghostdesk.server.auth import make_sign_in_link
 from ghostdesk.store.protocol import Store, StoredUser
 from ghostdesk.wiring import open_settings_store
 
+_MOST_ATTRIBUTE = 64
 app = typer.Typer(no_args_is_help=True, help="Accounts: add, list, disable, enable.")
 
 
@@ -51,15 +53,29 @@ def add(
     user: Annotated[str, typer.Argument(help="The account's id, for example `alice`.")],
     name: Annotated[str, typer.Option(help="The name to show.")] = "",
     operator: Annotated[bool, typer.Option("--operator", help="May see the status of everyone's desktops.")] = False,
+    job_role: Annotated[
+        str, typer.Option(help="What they do, for example `teacher`: alike people help each other's forecasts.")
+    ] = "",
+    department: Annotated[str, typer.Option(help="Where they belong, for example `physics`.")] = "",
     config: ConfigOption = None,
 ) -> None:
-    """Add an account, or change its name and role."""
+    """Add an account, or change its name, roles and department."""
     settings = settings_of(config)
     store = open_settings_store(settings)
     who = checked_user(user)
-    store.put_user(StoredUser(who, name or user, "operator" if operator else "user"))
+    role = "operator" if operator else "user"
+    account = StoredUser(who, name or user, role, job_role=_attribute(job_role), department=_attribute(department))
+    store.put_user(account)
     out.print(f"{who} may sign in. Their one-time address: [bold]ghostdesk sign-in-link {who}[/]")
     store.close()
+
+
+def _attribute(text: str) -> str:
+    """A word or two about a person; raises `ConfigError` for what is more."""
+    text = text.strip()
+    if len(text) > _MOST_ATTRIBUTE or (text and not text.isprintable()):
+        raise ConfigError(f"{text[:_MOST_ATTRIBUTE]!r} is too long or not printable.", "Use 64 characters at most.")
+    return text
 
 
 @app.command("list")
@@ -71,9 +87,9 @@ def list_users(config: ConfigOption = None, as_json: JsonOption = False) -> None
     if as_json:
         print_json(users)
         return
-    table = Table("user", "name", "role", "may sign in")
+    table = Table("user", "name", "role", "may sign in", "job role", "department")
     for u in users:
-        table.add_row(u.user, u.display_name, u.role, "no" if u.disabled else "yes")
+        table.add_row(u.user, u.display_name, u.role, "no" if u.disabled else "yes", u.job_role, u.department)
     out.print(table)
 
 
@@ -95,7 +111,7 @@ def _set_disabled(user: str, disabled: bool, settings: Settings) -> None:
     found = store.user(who)
     if found is None:
         raise NotFound(f"There is no user {who}.", "`ghostdesk user list` shows who there is.")
-    store.put_user(StoredUser(who, found.display_name, found.role, disabled))
+    store.put_user(replace(found, disabled=disabled))
     if disabled:
         store.delete_web_sessions(who)
     out.print(f"{who} is {'disabled' if disabled else 'enabled'}.")

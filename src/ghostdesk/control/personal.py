@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from ghostdesk.control.journal import Journal
@@ -25,7 +25,6 @@ from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import ConfigError, GhostdeskError, NotAllowed, NotFound, StoreError
 from ghostdesk.kernel.ids import AppId, UserId
-from ghostdesk.profiles.forecast import UsageCurve
 from ghostdesk.profiles.location import ELSEWHERE, Place, cell_of, checked_name, match_place
 from ghostdesk.profiles.modes import NO_MODE, Mode
 from ghostdesk.store.personal import Deletion, Preparation
@@ -35,6 +34,8 @@ from ghostdesk.telemetry.events import EventKind, TelemetrySource, UsageEvent
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+COMMAND_LINE = "command-line"
+"""The source of events that another process of ours wrote to the database for a person."""
 MOST_PLACES = 30
 MOST_MODES = 30
 MOST_CALENDARS = 10
@@ -44,24 +45,6 @@ _OVERLAP_S = 120.0
 """Changes that another process made are looked for this far back: its clock may differ, its transaction take long."""
 _RELEARN_S = 17 * 7 * 86_400.0
 _EVENTS_AT_ONCE = 500
-
-
-@runtime_checkable
-class ForgetsUsers(Protocol):
-    """A model that can forget one person."""
-
-    def forget(self, user: UserId) -> None:
-        """Drop everything that is held of this person."""
-        ...
-
-
-@runtime_checkable
-class DrawsCurves(Protocol):
-    """A model that forecasts over any window."""
-
-    def usage_curve(self, user: UserId, now_s: float, horizon_s: float, slot_s: float) -> UsageCurve:
-        """The person's curve over the window."""
-        ...
 
 
 class CalendarSecrets(Protocol):
@@ -159,13 +142,28 @@ class Personal:
         after_s = None if since_s == float("-inf") else since_s
         consents = await self._journal.run(lambda: store.consents(since_s=after_s))
         deletions = await self._journal.run(lambda: store.deletions(since_s=after_s))
+        told: list[UsageEvent] = []
+        if after_s is not None:  # what is older is in the history that the model learns from at a start
+            kinds = (EventKind.PLACE, EventKind.MODE)
+            told = await self._journal.run(lambda: list(store.events(since_s=after_s, kinds=kinds)))
         changed = self.book.put(consents)
         new = self.book.put_deletions(deletions)
         self.book.known, self._read_s = True, now_s
         for deletion in new:
             if deletion.time_s > self._started_s:  # what was deleted before is not in the history that we learn from
                 self._forget(deletion)
+        for event in told:
+            self._hear(event)
         return changed
+
+    def _hear(self, event: UsageEvent) -> None:
+        """Learn once from what the command line wrote; it is stored already."""
+        if event.source != COMMAND_LINE or event.user is None or not self.book.admits(event):
+            return
+        key = (event.user, event.kind)
+        if event.time_s > max(self._started_s, self._last.get(key, ("", self._started_s))[1]):
+            self._last[key] = (event.detail or "", event.time_s)
+            self._loop.profiles.observe(event)
 
     def sources_of(self, user: UserId) -> frozenset[TelemetrySource]:
         """What may be recorded of this person."""
@@ -240,11 +238,7 @@ class Personal:
         for key in [key for key in self._last if key[0] == user]:
             if source is None or key[1].value == source.value:
                 del self._last[key]
-        profiles = self._loop.profiles
-        if isinstance(profiles, ForgetsUsers):
-            profiles.forget(user)
-        else:
-            log.error("the model in use cannot forget %s; restart ghostdesk to have it learn anew", user)
+        self._loop.profiles.forget(user)
         self._loop.curves.pop(user, None)
         recent = self._loop.recent
         others = [entry for entry in recent if not self._about(entry[1].ghost, entry[1].event, user)]
@@ -380,9 +374,8 @@ class Personal:
             del self._last[user, kind]
         if not await self._journal.run(delete):
             raise NotFound(f"You have no {kind.value} {name!r}.", "It may have been deleted already.")
-        if isinstance(self._loop.profiles, ForgetsUsers):
-            self._loop.profiles.forget(user)
-            self._loop.executor.spawn(self._relearn(user))
+        self._loop.profiles.forget(user)
+        self._loop.executor.spawn(self._relearn(user))
 
     # calendars
 
@@ -409,11 +402,7 @@ class Personal:
 
     async def usage_curve(self, user: UserId, horizon_s: float) -> CurveView:
         """The person's forecast from now on."""
-        profiles, now_s = self._loop.profiles, self._clock.now_s()
-        if isinstance(profiles, DrawsCurves):
-            curve = profiles.usage_curve(user, now_s, horizon_s, _SLOT_S)
-        else:
-            curve = profiles.predict_resource_needs(user, now_s)
+        curve = self._loop.profiles.usage_curve(user, self._clock.now_s(), horizon_s, _SLOT_S)
         return curve_view(curve, self.links.app_names())
 
 

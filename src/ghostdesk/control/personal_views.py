@@ -112,9 +112,20 @@ class CurveView:
 
 
 def curve_view(curve: UsageCurve, names: Mapping[AppId, str]) -> CurveView:
-    """The curve with the applications' names; an application that is not in the catalogue goes by its id."""
-    apps = tuple(AppCurve(a.app, names.get(a.app, a.app), a.probability) for a in curve.apps)
-    return CurveView(curve.start_s, curve.slot_s, curve.arrival, curve.presence, apps, {}, curve.reasons)
+    """The curve with the applications' names; an application that is not in the catalogue goes by its id.
+
+    Applications that are in use in some slot without being likely next come behind those that are.
+    """
+    odds = {a.app: a.probability for a in curve.apps}
+    odds |= {app: 0.0 for app in curve.in_use if app not in odds}
+    apps = tuple(AppCurve(app, names.get(app, app), odds[app], curve.in_use.get(app, ())) for app in odds)
+    quantiles = curve.quantiles
+    resources = (
+        {}
+        if quantiles is None
+        else {name: ResourceBands(quantiles.levels, slots) for name, slots in quantiles.amounts.items()}
+    )
+    return CurveView(curve.start_s, curve.slot_s, curve.arrival, curve.presence, apps, resources, curve.reasons)
 
 
 def mode_view(mode: Mode, chosen: bool, probability: float) -> ModeView:
