@@ -154,7 +154,7 @@ def situation_numbers(situations: Sequence[Situation]) -> FloatArray:
 
     Amounts and times are logarithms; the hour is two harmonics, so that midnight has no edge.
     """
-    raw = np.array([[_number(getattr(one, name)) for name in _RAW] for one in situations], np.float64)
+    raw = np.array([[number_or_nan(getattr(one, name)) for name in _RAW] for one in situations], np.float64)
     raw = raw.reshape(len(situations), len(_RAW))
     missing = ~np.isfinite(raw)
     raw[missing] = 0.0
@@ -175,8 +175,13 @@ def situation_numbers(situations: Sequence[Situation]) -> FloatArray:
     return found
 
 
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+def number_or_nan(value: float | None) -> float:
+    """A finite number as it is; NaN for what is missing or no number that can be reckoned with."""
+    try:
+        number = math.nan if value is None else float(value)
+    except OverflowError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def resource_scale(amounts: npt.ArrayLike) -> npt.NDArray[np.float64]:

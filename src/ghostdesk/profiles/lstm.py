@@ -21,10 +21,12 @@ from ghostdesk.profiles.features import (
     FloatArray,
     SequenceBatch,
     scaled_resources,
+    situation_numbers,
 )
 from ghostdesk.profiles.forecast import LEVELS
 from ghostdesk.profiles.lstm_step import LossReport, LstmConfig, weight_shapes
 from ghostdesk.profiles.recent_apps import CANDIDATES
+from ghostdesk.profiles.situation import UNKNOWN
 
 Checkpoint = dict[str, npt.NDArray[Any]]
 _ZERO_AT_FIRST = ("app_embedding", "app_score", "rank_score", "statistics_score", "launch", "sign_in", "resources_now")
@@ -122,16 +124,40 @@ class LstmTrainer:
             parts = (torch.from_numpy(np.array(checkpoint[f"state/{part}"])) for part in ("hidden", "cell"))
             self._state = (next(parts), next(parts))
 
-    def _forward(self, batch: SequenceBatch, *, train: bool) -> tuple[Tensor, LossReport]:
+    def outputs(self, batch: SequenceBatch) -> dict[str, FloatArray]:
+        """What every head says, for comparison with `lstm_step`: (U, T, ...); the state is carried on.
+
+        `next_app` (log probabilities before each step), `launch` and `sign_in` (hazards after it), `resources`
+        (scaled quantiles after it).
+        """
+        with torch.no_grad():
+            words, numbers = self._circumstances(batch)
+            weights, apps = self._weights, self._weights["app_embedding"]
+            before, after = self._run(batch, apps, words, numbers)
+            asked = torch.cat((before, words, numbers, torch.from_numpy(batch.list_statistics)), dim=2).flatten(0, 1)
+            bucket, statistics = torch.from_numpy(batch.candidate_bucket), torch.from_numpy(batch.candidate_statistics)
+            scores = _scores(weights, apps, asked, bucket.flatten(0, 1), statistics.flatten(0, 1))
+            found = {"next_app": torch.log_softmax(scores, dim=1).reshape(batch.users, batch.steps, -1)}
+            for head in ("launch", "sign_in"):
+                found[head] = torch.sigmoid(functional.linear(after, weights[head], weights[f"{head}_bias"]))
+            found["resources"] = _quantiles(weights, after, batch)
+            return {name: value.numpy() for name, value in found.items()}
+
+    def _circumstances(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Vectors of the words, and the numbers; drops the carried state where users start."""
         if batch.start or self._state is None:
             self.reset_state(batch.users)
+        places = torch.from_numpy(batch.words) + torch.arange(len(WORDS)) * (WORD_BUCKETS + 1)
+        return self._weights["word_embedding"][places].flatten(2), torch.from_numpy(batch.numbers)
+
+    def _forward(self, batch: SequenceBatch, *, train: bool) -> tuple[Tensor, LossReport]:
         weights = self._weights
-        numbers, words = torch.from_numpy(batch.numbers), torch.from_numpy(batch.words)
-        words = weights["word_embedding"][words + torch.arange(len(WORDS)) * (WORD_BUCKETS + 1)].flatten(2)
+        words, numbers = self._circumstances(batch)
         apps = weights["app_embedding"]
         if train:
             seen = self._kept(batch.users, batch.steps, 1, share=self._config.situation_dropout)
-            numbers, words = numbers * seen, words * seen
+            unknown = torch.from_numpy(situation_numbers([UNKNOWN]))
+            numbers, words = unknown + (numbers - unknown) * seen, words * seen
             apps = apps * self._kept(len(apps), 1, share=self._config.dropout)
         before, after = self._run(batch, apps, words, numbers)
         if train:
@@ -149,8 +175,8 @@ class LstmTrainer:
         if resources[1]:
             total = total + resources[0] * config.resource_weight / resources[1]
         report = LossReport(
-            next_app[1], float(next_app[0]), next_app[2], launch[1], float(launch[0]),
-            sign_in[1], float(sign_in[0]), resources[1], float(resources[0]),
+            next_app[1], next_app[0].item(), next_app[2], launch[1], launch[0].item(),
+            sign_in[1], sign_in[0].item(), resources[1], resources[0].item(),
         )  # fmt: skip
         return total, report
 
@@ -204,17 +230,8 @@ def _check(weights: Mapping[str, npt.NDArray[Any]], shapes: Mapping[str, tuple[i
         )
 
 
-def _next_app_loss(
-    weights: Mapping[str, Tensor], apps: Tensor, asked: Tensor, batch: SequenceBatch
-) -> tuple[Tensor, int, tuple[int, int, int]]:
-    chosen = torch.from_numpy(batch.scored) > 0
-    n = int(chosen.sum())
-    if not n:
-        return torch.zeros(()), 0, (0, 0, 0)
-    asked = asked[chosen]
-    bucket = torch.from_numpy(batch.candidate_bucket)[chosen]
-    statistics = torch.from_numpy(batch.candidate_statistics)[chosen]
-    target = torch.from_numpy(batch.rank)[chosen]
+def _scores(weights: Mapping[str, Tensor], apps: Tensor, asked: Tensor, bucket: Tensor, statistics: Tensor) -> Tensor:
+    """(n, CANDIDATES + 1) scores of the recent applications and of a new one."""
     ranks = functional.linear(asked, weights["rank_score"], weights["rank_bias"])
     wanted = functional.linear(asked, weights["app_score"])
     linear = functional.linear(asked, weights["statistics_score"], weights["statistics_bias"])
@@ -222,7 +239,19 @@ def _next_app_loss(
     gate = torch.relu(gate + functional.linear(statistics, weights["gate_statistics"]))
     scores = gate @ weights["gate_score"] + ranks[:, :-1]
     scores = scores + (apps[bucket] @ wanted[:, :, None] + statistics @ linear[:, :, None])[:, :, 0]
-    scores = torch.cat((scores.masked_fill(bucket == 0, -1e9), ranks[:, -1:]), dim=1)
+    return torch.cat((scores.masked_fill(bucket == 0, -1e9), ranks[:, -1:]), dim=1)
+
+
+def _next_app_loss(
+    weights: Mapping[str, Tensor], apps: Tensor, asked: Tensor, batch: SequenceBatch
+) -> tuple[Tensor, int, tuple[int, int, int]]:
+    chosen = torch.from_numpy(batch.scored) > 0
+    n = int(chosen.sum())
+    if not n:
+        return torch.zeros(()), 0, (0, 0, 0)
+    bucket, statistics = torch.from_numpy(batch.candidate_bucket), torch.from_numpy(batch.candidate_statistics)
+    scores = _scores(weights, apps, asked[chosen], bucket[chosen], statistics[chosen])
+    target = torch.from_numpy(batch.rank)[chosen]
     loss = functional.cross_entropy(scores, target, reduction="sum")
     with torch.no_grad():
         # new applications cannot be named, so they are never a hit
@@ -249,16 +278,21 @@ def _time_loss(
     return (survived + hit).sum(), n
 
 
+def _quantiles(weights: Mapping[str, Tensor], after: Tensor, batch: SequenceBatch) -> Tensor:
+    """(U, T, RESOURCES, HORIZONS_S, LEVELS), not falling along the levels."""
+    raw = functional.linear(after, weights["resources"], weights["resources_bias"])
+    raw = raw.reshape(*raw.shape[:2], len(RESOURCES), len(HORIZONS_S), len(LEVELS))
+    now = torch.from_numpy(scaled_resources(batch.numbers))[..., None] * weights["resources_now"]
+    return torch.cat((raw[..., :1] + now[..., None], functional.softplus(raw[..., 1:])), dim=-1).cumsum(dim=-1)
+
+
 def _resource_loss(weights: Mapping[str, Tensor], after: Tensor, batch: SequenceBatch) -> tuple[Tensor, int]:
     """Pinball loss, mean over the levels, of what was measured."""
     measured = torch.from_numpy(np.isfinite(batch.resources))
     n = int(measured.sum())
     if not n:
         return torch.zeros(()), 0
-    raw = functional.linear(after, weights["resources"], weights["resources_bias"])
-    raw = raw.reshape(*raw.shape[:2], len(RESOURCES), len(HORIZONS_S), len(LEVELS))
-    now = torch.from_numpy(scaled_resources(batch.numbers))[..., None] * weights["resources_now"]
-    quantiles = torch.cat((raw[..., :1] + now[..., None], functional.softplus(raw[..., 1:])), dim=-1).cumsum(dim=-1)
+    quantiles = _quantiles(weights, after, batch)
     levels = torch.tensor(LEVELS)
     missed = (torch.from_numpy(batch.resources)[..., None] - quantiles)[measured]
     return torch.maximum(levels * missed, (levels - 1.0) * missed).mean(dim=-1).sum(), n

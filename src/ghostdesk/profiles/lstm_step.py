@@ -22,6 +22,7 @@ from ghostdesk.profiles.features import (
     RANKS,
     RESOURCES,
     TIME_BINS,
+    TIME_EDGES_S,
     WORD_BUCKETS,
     WORDS,
     FloatArray,
@@ -264,6 +265,27 @@ def hazards(weights: Weights, state: LstmState, head: str) -> FloatArray:
     return _sigmoid(state.hidden @ weights[head].T + weights[f"{head}_bias"])
 
 
+def survival(hazard: FloatArray, time_s: float) -> npt.NDArray[np.float64]:
+    """(users,) probability that it has not happened `time_s` seconds after the last event; even within a bin.
+
+    Beyond the last edge (7 days) nothing is known: it stays as it is there.
+    """
+    left = np.concatenate((np.ones((len(hazard), 1)), np.cumprod(1.0 - hazard.astype(np.float64), axis=1)), axis=1)
+    edges = np.log1p((0.0, *TIME_EDGES_S))
+    at = float(np.clip(np.log1p(max(time_s, 0.0)), 0.0, edges[-1]))
+    upper = min(int(np.searchsorted(edges, at, side="left")), TIME_BINS) or 1
+    share = (at - edges[upper - 1]) / (edges[upper] - edges[upper - 1])
+    found: npt.NDArray[np.float64] = left[:, upper - 1] * (1.0 - share) + left[:, upper] * share
+    return found
+
+
+def happens_within(hazard: FloatArray, lead_s: float, elapsed_s: float = 0.0) -> npt.NDArray[np.float64]:
+    """(users,) probability that it happens within `lead_s` from now, when it did not in `elapsed_s` since the event."""
+    before = survival(hazard, elapsed_s)
+    after = survival(hazard, max(elapsed_s, 0.0) + max(lead_s, 0.0))
+    return 1.0 - after / np.maximum(before, 1e-12)
+
+
 def resource_quantiles(weights: Weights, state: LstmState, numbers: FloatArray) -> FloatArray:
     """(users, len(RESOURCES), len(HORIZONS_S), len(LEVELS)) on `resource_scale`, not falling along the levels.
 
@@ -273,7 +295,8 @@ def resource_quantiles(weights: Weights, state: LstmState, numbers: FloatArray) 
     raw = state.hidden @ weights["resources"].T + weights["resources_bias"]
     raw = raw.reshape(len(raw), len(RESOURCES), len(HORIZONS_S), len(LEVELS))
     lowest = raw[..., :1] + (scaled_resources(numbers)[:, :, None] * weights["resources_now"])[..., None]
-    return np.cumsum(np.concatenate((lowest, _softplus(raw[..., 1:])), axis=-1), axis=-1)
+    found: FloatArray = np.cumsum(np.concatenate((lowest, _softplus(raw[..., 1:])), axis=-1), axis=-1)
+    return found
 
 
 def _word_vectors(weights: Weights, words: IntArray) -> FloatArray:
@@ -286,5 +309,5 @@ def _sigmoid(values: FloatArray) -> FloatArray:
 
 
 def _softplus(values: FloatArray) -> FloatArray:
-    found: FloatArray = np.logaddexp(values, np.float32(0.0))
+    found: FloatArray = np.maximum(values, np.float32(0.0)) + np.log1p(np.exp(-np.abs(values)))
     return found

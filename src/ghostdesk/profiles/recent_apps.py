@@ -39,6 +39,7 @@ _PLACES = np.arange(CANDIDATES)
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Singles = npt.NDArray[np.float32]
 
 
 class RecentApps:
@@ -105,7 +106,7 @@ class RecentApps:
         self._count_hours(rows, slot, hour)
         return np.where(known, place, CANDIDATES)
 
-    def statistics(self, rows: Ints, time_s: Floats, hour: Floats) -> tuple[npt.NDArray[np.float32], ...]:
+    def statistics(self, rows: Ints, time_s: Floats, hour: Floats) -> tuple[Singles, Singles]:
         """What is known of each candidate and of the list at a moment.
 
         Returns:
@@ -117,7 +118,7 @@ class RecentApps:
         by_slot[:, :, 8] = np.log1p(np.maximum(since, 0.0)) / 4
         ago = time_s[:, None] - self.last_s[rows]
         told = (self.last_s[rows] > 0) & ~np.isnan(ago)
-        by_slot[:, :, 11] = np.where(told, np.log1p(np.maximum(np.where(told, ago, 0.0), 0.0)) / 10, 0.0)
+        by_slot[:, :, 11] = np.where(told, np.log1p(np.clip(np.where(told, ago, 0.0), 0.0, 2.0**32)) / 10, 0.0)
         by_slot[:, :, 12] = told
         by_slot[:, :, 13] = ~np.isnan(hour)[:, None]
         order = self.order[rows]
@@ -202,9 +203,8 @@ class RecentApps:
         votes = np.bincount(index, _LONGER[length] * _FORGET[nth], people * CANDIDATES).reshape(people, CANDIDATES)
         whole = np.bincount(who, _LONGER[length] * _FORGET[nth], people)
         stats[:, :, 7] = np.log(_FLOOR + votes / np.maximum(whole, 1.0)[:, None])
-        stats[who[::-1], follower[::-1], 9] = np.log1p(nth[::-1]) / np.log1p(
-            LENGTH
-        )  # the latest match comes last and stays
+        # assigned backwards, so that the latest match is the one that stays
+        stats[who[::-1], follower[::-1], 9] = np.log1p(nth[::-1]) / np.log1p(LENGTH)
         best = np.zeros(people, np.int64)
         np.maximum.at(best, who, length)
         top = np.flatnonzero(length == best[who])[::-1]

@@ -22,6 +22,7 @@ from ghostdesk.profiles.features import (
     SequenceBatch,
     Step,
     app_bucket,
+    number_or_nan,
     resource_scale,
     situation_numbers,
     situation_words,
@@ -80,14 +81,14 @@ class _User:
     def of(cls, steps: Sequence[Step], apps: dict[AppId, int]) -> _User:
         number = [0 if step.app is None else apps.setdefault(step.app, len(apps) + 1) for step in steps]
         situations = [step.situation for step in steps]
-        time_s = np.array([np.nan if one.time_s is None else one.time_s for one in situations], np.float64)
+        time_s = np.array([number_or_nan(one.time_s) for one in situations], np.float64)
         has_app = np.array([step.app is not None for step in steps], bool)
         return cls(
             len(steps),
             np.array(number, np.int64),
             np.array([step.scored and step.app is not None for step in steps], np.float32),
             time_s,
-            np.array([np.nan if one.hour is None else one.hour for one in situations], np.float64),
+            np.array([number_or_nan(one.hour) for one in situations], np.float64),
             np.array([situation_words(one) for one in situations], np.int64).reshape(len(steps), len(WORDS)),
             situation_numbers(situations),
             waits(time_s, has_app),
@@ -97,7 +98,7 @@ class _User:
 
 
 def _used(steps: Sequence[Step]) -> Floats:
-    raw = [[getattr(step.situation, name) for name in RESOURCES] for step in steps]
+    raw = [[number_or_nan(getattr(step.situation, name)) for name in RESOURCES] for step in steps]
     return np.array(raw, np.float64).reshape(len(steps), len(RESOURCES))
 
 
