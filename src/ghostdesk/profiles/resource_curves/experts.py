@@ -8,7 +8,7 @@ from ghostdesk.profiles.resource_curves.mean_of_three import MeanOfThree
 from ghostdesk.profiles.resource_curves.persistence import Persistence
 from ghostdesk.profiles.resource_curves.persistence_residuals import PersistenceResiduals
 from ghostdesk.profiles.resource_curves.predictor import HORIZON_H, WINDOW_H, CurvePredictor
-from ghostdesk.profiles.resource_curves.quantiles import Floats
+from ghostdesk.profiles.resource_curves.quantiles import LEVEL_VALUES, Floats
 from ghostdesk.profiles.resource_curves.recent_hours import RecentHours
 from ghostdesk.profiles.resource_curves.same_hour import SameHour
 from ghostdesk.profiles.resource_curves.seasonal_naive import SeasonalNaive
@@ -44,6 +44,11 @@ EXPERTS: tuple[CurvePredictor, ...] = (
 
 
 def expert_quantiles(window: Floats, horizon_h: int = HORIZON_H) -> Floats:
-    """Every expert's forecast, shape (rows, experts, horizon_h, levels); 0 in rows where nothing is known."""
-    found = np.stack([expert.quantiles(window, horizon_h) for expert in EXPERTS], axis=1)
-    return np.nan_to_num(found, copy=False)
+    """Every expert's forecast, shape (experts, rows, horizon_h, levels); 0 in rows where nothing is known."""
+    found = np.empty((len(EXPERTS), len(window), horizon_h, LEVEL_VALUES.size), dtype=np.float32)
+    for index, expert in enumerate(EXPERTS):
+        found[index] = expert.quantiles(window, horizon_h)
+    unknown = np.isnan(window).all(axis=1)
+    if unknown.any():
+        found[:, unknown] = 0.0
+    return found

@@ -58,7 +58,7 @@ class Passed:
 
 
 def new_parameters(shape: GateShape, rng: np.random.Generator, mean: Floats, deviation: Floats) -> Parameters:
-    """Random weights (He et al. 2015), small in the last layers: the untrained gate is the plain mean of the experts."""
+    """Random weights (He et al. 2015), small in the last layers: at first the gate is near the plain mean."""
     made: Parameters = {}
     for name, size in shape.shapes().items():
         small = 0.1 if name in ("hours", "levels", "correction") else np.sqrt(2.0)
@@ -87,7 +87,7 @@ def mixed(p: Parameters, shape: GateShape, features: Floats, experts: Floats, sc
     Args:
         p, shape: the gate.
         features: shape (rows, features).
-        experts: shape (rows, experts, hours, levels); hours past the gate's are weighed like its last.
+        experts: shape (experts, rows, hours, levels); hours past the gate's are weighed like its last.
         scale: of each series, shape (rows,).
     """
     _, _, h = hidden_of(p, features)
@@ -101,7 +101,7 @@ def mixed(p: Parameters, shape: GateShape, features: Floats, experts: Floats, sc
     total = np.matmul(by_hour.transpose(0, 2, 1), by_level)
     found = np.zeros_like(total)
     for e in range(shape.experts):
-        found += (by_hour[:, e, :, None] * by_level[:, e, None, :]) * experts[:, e]
+        found += (by_hour[:, e, :, None] * by_level[:, e, None, :]) * experts[e]
     return np.asarray(found / total + correction * scale[:, None, None], dtype=np.float32)
 
 

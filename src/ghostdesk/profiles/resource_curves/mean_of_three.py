@@ -1,4 +1,4 @@
-"""The mean of three simple forecasts, quantile by quantile (quantile averaging, Vincent 1912; Lichtendahl et al. 2013)."""
+"""The mean of three simple forecasts, quantile by quantile (quantile averaging, Lichtendahl et al. 2013)."""
 
 from __future__ import annotations
 

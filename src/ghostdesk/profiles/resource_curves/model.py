@@ -16,8 +16,8 @@ from ghostdesk.profiles.resource_curves.gate import GateShape, Parameters, mixed
 from ghostdesk.profiles.resource_curves.predictor import HORIZON_H
 from ghostdesk.profiles.resource_curves.quantiles import LEVEL_VALUES, Floats
 
-_CHUNK_ROWS = 1024
-"""Rows served at once: 9 MB of experts' forecasts, which stays in the processor's cache."""
+_CHUNK_ROWS = 256
+"""Rows served at once: 2 MB of experts' forecasts, which stay in the processor's cache."""
 _MEND = "Train a new model with `ghostdesk train`, or roll back to an earlier one."
 
 
@@ -58,7 +58,7 @@ class CurveModel:
     def _chunk(self, window: Floats, hour: npt.NDArray[np.float64], horizon_h: int) -> Floats:
         experts = expert_quantiles(window, horizon_h)
         if not self.members:
-            return np.asarray(np.sort(experts.mean(axis=1), axis=-1), dtype=np.float32)
+            return np.asarray(np.sort(experts.mean(axis=0), axis=-1), dtype=np.float32)
         scale = scale_of(window, self.pool_scale)
         features = features_of(window, hour, self.pool_scale)
         total = sum(mixed(member, self.shape, features, experts, scale) for member in self.members)

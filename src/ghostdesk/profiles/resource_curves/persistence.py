@@ -1,4 +1,4 @@
-"""Persistence: the coming hours are as the last one was (the "naive" method of Hyndman and Athanasopoulos 2021, 5.2)."""
+"""Persistence: the coming hours are as the last one was ("naive" in Hyndman and Athanasopoulos 2021, 5.2)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantiles of the last hours (a moving empirical distribution; "climatology" of a short window, Gneiting et al. 2007)."""
+"""Quantiles of the last hours (a moving empirical distribution: climatology in Gneiting et al. 2007)."""
 
 from __future__ import annotations
 

@@ -21,4 +21,5 @@ class SeasonalSteps:
         now_before = same_hours(window, range(1, 7), 1, shift_h=-1)
         then = same_hours(window, range(1, 7), horizon_h)
         change = np.nan_to_num(quantiles_of(then - now_before))
-        return np.maximum(last_known(window)[:, None, None] + change, 0.0)
+        found: Floats = np.maximum(last_known(window)[:, None, None] + change, 0.0)
+        return found

@@ -15,11 +15,12 @@ from ghostdesk.profiles.resource_curves.model import CurveModel
 from ghostdesk.profiles.resource_curves.predictor import DAY_H, HORIZON_H, WINDOW_H
 from ghostdesk.profiles.resource_curves.quantiles import LEVEL_VALUES, Floats
 
-_MOST_SCALES = 30.0
+_MOST_SCALES = 300.0
 """A series counts for at most so many times what is usual: nobody's use, true or made up, drowns the others."""
-_FEWEST_KNOWN = DAY_H
+_FEWEST_KNOWN = 3 * DAY_H
 """Hours that a window must hold to be learnt from."""
 _FEWEST_ROWS = 64
+_CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +124,10 @@ def _examples(
     both = windows[who, origins[when]] if who.size else np.zeros((0, WINDOW_H + HORIZON_H), dtype=np.float32)
     window, targets = np.ascontiguousarray(both[:, :WINDOW_H]), both[:, WINDOW_H:]
     scale = scale_of(window, pool_scale)
-    experts = expert_quantiles(window)
-    experts /= scale[:, None, None, None]
+    experts = np.empty((len(window), len(EXPERTS), HORIZON_H, LEVEL_VALUES.size), dtype=np.float32)
+    for begin in range(0, len(window), _CHUNK_ROWS):
+        rows = slice(begin, begin + _CHUNK_ROWS)
+        experts[rows] = expert_quantiles(window[rows]).transpose(1, 0, 2, 3) / scale[rows, None, None, None]
     clock = (first_hour + origins[when]) % DAY_H if who.size else np.zeros(0)
     share = np.minimum(scale / pool_scale, _MOST_SCALES) ** options.balance
     weights = share / max(float(share.mean()), 1e-9) if share.size else share
