@@ -13,7 +13,7 @@ export class Calendars extends Panel {
     file.addEventListener("change", () => {
       const name = byId<HTMLInputElement>("calendar-name");
       const chosen = file.files?.[0];
-      if (chosen && !name.value.trim()) name.value = chosen.name.replace(/\.(ics|ical|ifb)$/i, "").slice(0, 64);
+      if (chosen && !name.value.trim()) name.value = chosen.name.replace(/\.(ics|ical|ifb)$/i, "").replaceAll("/", " ").trim().slice(0, 40);
     });
     byId("calendar-form").addEventListener("submit", (event) => {
       event.preventDefault();

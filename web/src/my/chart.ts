@@ -52,8 +52,11 @@ function nice(value: number): number {
 }
 
 /** Bytes are counted in powers of 2: a round number of bytes is none of MiB. */
-const niceOf = (resource: string, value: number) =>
-  resource === "memory_bytes" ? 2 ** Math.ceil(Math.log2(value)) : nice(value);
+function niceOf(resource: string, value: number): number {
+  if (resource !== "memory_bytes") return nice(value);
+  const power = 2 ** Math.floor(Math.log2(value));
+  return power * ([1, 1.25, 1.5, 2].find((step) => step * power >= value) ?? 2);
+}
 
 /** Where things stand in a picture of one curve. */
 export interface Picture {

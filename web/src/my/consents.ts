@@ -43,7 +43,7 @@ export class Consents extends Panel {
     toggle.setAttribute("aria-describedby", `${id}-what`);
     toggle.addEventListener("change", () => void this.set(consent, toggle));
     const what = make("p", { class: "small", attributes: { id: `${id}-what` } });
-    what.append(`Recorded: ${sentence(consent.what)} ${WHY[consent.source] ?? ""}`);
+    what.append(`${sentence(consent.what)} ${WHY[consent.source] ?? ""}`);
     const label = make("label", { attributes: { for: id } }, consent.label);
     const state = consent.operator_allows
       ? chip(on ? "On" : "Off", on ? "good" : "idle")
@@ -75,7 +75,9 @@ export class Consents extends Panel {
 
   private async remove(consent: Consent, along: string[]): Promise<void> {
     const events = consent.events > 0 ? [`${count(consent.events, "event")}, ${span(consent.first_s, consent.last_s)}`] : [];
-    const lines = [...events, ...along, "what the forecast learnt of you, which starts anew from what is left"];
+    const launches = consent.source === "applications" ? ["how each start of an application was served"] : [];
+    const learnt = ["why desktops were prepared for you", "what the forecast learnt of you: it learns anew from what is left"];
+    const lines = [...events, ...along, ...launches, ...learnt];
     const kept = "The switch stays as it is, and so do all other sources. This cannot be undone.";
     if (!(await confirmed(`Delete “${consent.label}”?`, lines, kept, "Delete"))) return;
     await this.act(async () => {

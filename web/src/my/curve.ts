@@ -34,9 +34,7 @@ export class CurvePanel {
     new ResizeObserver(() => this.redraw()).observe(byId("curve-frame"));
     this.root.addEventListener("pointermove", (event) => this.point(event));
     this.root.addEventListener("pointerdown", (event) => this.point(event));
-    this.root.addEventListener("pointerleave", () => this.read(document.activeElement === (this.root as Element)));
     this.root.addEventListener("focus", () => this.read(true));
-    this.root.addEventListener("blur", () => this.read(false));
     this.root.addEventListener("keydown", (event) => this.key(event));
     byId("curve-details").addEventListener("toggle", () => this.table());
   }
@@ -51,9 +49,11 @@ export class CurvePanel {
   private forget(): void {
     this.request += 1;
     this.curve = this.picture = null;
+    this.reading = false;
+    this.slot = 0;
     this.root.replaceChildren();
     for (const id of ["curve-next", "curve-reasons", "curve-table", "curve-reading"]) byId(id).replaceChildren();
-    for (const id of ["curve-frame", "curve-keys", "curve-details", "curve-next-part"]) byId(id).hidden = true;
+    for (const id of ["curve-frame", "curve-keys", "curve-details", "curve-next-part", "curve-why"]) byId(id).hidden = true;
   }
 
   async load(): Promise<void> {
@@ -88,6 +88,7 @@ export class CurvePanel {
     const next = curve.apps.slice(0, 5).map((app) => make("li", {}, `${app.name}: ${percent(app.probability)}`));
     byId("curve-next").replaceChildren(...next);
     byId("curve-next-part").hidden = next.length === 0;
+    byId("curve-why").hidden = curve.reasons.length === 0;
     byId("curve-reasons").replaceChildren(...curve.reasons.map((reason) => make("li", {}, sentence(reason))));
     this.width = 0;
     this.redraw();
@@ -129,7 +130,7 @@ export class CurvePanel {
     this.read(true);
   }
 
-  /** Say what stands at the slot, or take the reading away. */
+  /** Say what stands at the slot, or how to read. A reading stays when the focus leaves: nothing below may jump then. */
   private read(reading: boolean): void {
     this.reading = reading;
     this.picture?.mark(reading ? this.slot : null);

@@ -48,6 +48,22 @@ export class Modes extends Panel {
     byId("mode-files").replaceChildren(...FILE_KINDS.map(([name], index) => box(name, String(index))));
   }
 
+  /** Learn the applications' names, for the list and the form. */
+  private async known(): Promise<App[]> {
+    let apps: App[] = [];
+    try {
+      apps = await this.apps();
+    } catch {
+      // their ids do as well, and those that a mode has already can still be kept or dropped
+    }
+    this.names = new Map(apps.map((app) => [app.app, app.name]));
+    return apps;
+  }
+
+  override async prepare(): Promise<void> {
+    await this.known();
+  }
+
   render(data: MyData): void {
     const rows = data.modes.map((mode) => this.row(mode));
     byId("modes-list").replaceChildren(...(rows.length ? rows : [none("You have defined no mode.")]));
@@ -86,13 +102,7 @@ export class Modes extends Panel {
 
   /** Open the form: for a new mode, or with what one has now. */
   private async edit(mode: Mode | null): Promise<void> {
-    let apps: App[];
-    try {
-      apps = await this.apps();
-    } catch {
-      apps = []; // those that the mode has already can still be kept or dropped
-    }
-    this.names = new Map(apps.map((app) => [app.app, app.name]));
+    const apps = await this.known();
     this.editing = mode?.name ?? null;
     byId<HTMLFormElement>("mode-form").reset();
     byId("mode-form-title").textContent = mode ? `Change “${mode.name}”` : "A new mode";

@@ -17,19 +17,28 @@ export const textOf = (problem: unknown) =>
 
 /** One part of the view, with a line for what went well and one for what did not: `#<name>-done`, `#<name>-error`. */
 export abstract class Panel {
-  private busy = false;
+  private last: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly name: string,
     protected readonly owner: Owner,
   ) {}
 
+  /** What the panel needs besides the person's data, before it is first drawn. Does not throw. */
+  prepare(): Promise<void> {
+    return Promise.resolve();
+  }
+
   abstract render(data: MyData): void;
 
   /** Do `work`, load anew, then say what `work` answered, or what went wrong. */
-  protected async act(work: () => Promise<string>): Promise<boolean> {
-    if (this.busy) return false;
-    this.busy = true;
+  protected act(work: () => Promise<string>): Promise<boolean> {
+    const next = this.last.then(() => this.carryOut(work)); // one after the other: nothing that was pressed is lost
+    this.last = next;
+    return next;
+  }
+
+  private async carryOut(work: () => Promise<string>): Promise<boolean> {
     this.say("");
     try {
       const done = await work();
@@ -40,8 +49,6 @@ export abstract class Panel {
       if (problem instanceof ApiError && problem.status === 401) this.owner.signedOut();
       else this.fail(textOf(problem));
       return false;
-    } finally {
-      this.busy = false;
     }
   }
 

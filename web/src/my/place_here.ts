@@ -4,7 +4,6 @@ import type { Coordinates } from "./api";
 /** Degrees: about two kilometres. Nothing finer leaves the page. */
 export const COARSE_DEG = 0.02;
 const TIMEOUT_MS = 20_000;
-const MAX_AGE_MS = 300_000;
 
 export const coarse = (degrees: number) => Number((Math.round(degrees / COARSE_DEG) * COARSE_DEG).toFixed(2));
 
@@ -18,7 +17,7 @@ export function whereAmI(): Promise<Coordinates> {
     navigator.geolocation.getCurrentPosition(
       ({ coords }) => resolve({ latitude: coarse(coords.latitude), longitude: coarse(coords.longitude) }),
       (problem) => reject(new Error(inWords(problem))),
-      { enableHighAccuracy: false, timeout: TIMEOUT_MS, maximumAge: MAX_AGE_MS },
+      { enableHighAccuracy: false, timeout: TIMEOUT_MS, maximumAge: 0 },
     );
   });
 }

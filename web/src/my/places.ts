@@ -8,6 +8,8 @@ const KINDS: Record<string, string> = { office: "Office", home: "Home", travel: 
 const at = ({ latitude, longitude }: Coordinates) => `${latitude.toFixed(2)}, ${longitude.toFixed(2)}`;
 
 export class Places extends Panel {
+  private names = new Set<string>();
+
   wire(): void {
     byId("place-form").addEventListener("submit", (event) => {
       event.preventDefault();
@@ -27,6 +29,7 @@ export class Places extends Panel {
         : "Off. Nothing about where you are is asked of the browser, sent or stored until you switch it on.";
     byId("places-on").hidden = consent?.operator_allows === false;
     byId("places-use").hidden = !on;
+    this.names = new Set(data.places.map((place) => place.name));
     const rows = data.places.map((place) => this.row(place, on));
     byId("places-list").replaceChildren(...(rows.length ? rows : [none("You have named no place.")]));
     byId("places-list").hidden = !on && rows.length === 0;
@@ -64,7 +67,8 @@ export class Places extends Panel {
       const here = await whereAmI();
       const { place } = await my.choosePlace(here);
       const sent = `Sent: ${at(here)}, rounded to about two kilometres.`;
-      return place ? `You are at ${place}. ${sent}` : `None of your places is near. ${sent}`;
+      if (place === null) return `You have named no place yet. ${sent}`;
+      return this.names.has(place) ? `You are at ${place}. ${sent}` : `None of your places is near: you count as on the way. ${sent}`;
     });
   }
 

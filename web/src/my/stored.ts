@@ -36,7 +36,8 @@ export class Stored extends Panel {
 
   private async removeAll(): Promise<void> {
     if (!this.data) return;
-    const kept = "Your account, your files, an open desktop and your switches stay. This cannot be undone.";
+    const kept =
+      "Your account, your files, an open desktop, your switches and the operator's log of sign-ins stay. This cannot be undone.";
     if (!(await confirmed("Delete everything about you?", everything(this.data), kept, "Delete everything"))) return;
     await this.act(async () => {
       const { deleted_events } = await my.delete("all");
@@ -66,7 +67,7 @@ function everything(data: MyData): string[] {
   const events = sources.length ? `${count(total(data), "event")}, ${span(...bounds(data))}: ${sources.join(", ")}` : "";
   return [
     events,
-    "when you signed in and out",
+    "when you signed in and out, and how each start of an application was served",
     data.places.length ? `${count(data.places.length, "place")}: ${names(data.places)}` : "",
     data.modes.length ? `${count(data.modes.length, "mode")}: ${names(data.modes)}` : "",
     data.calendars.length ? `${count(data.calendars.length, "calendar")}, with what was read from them: ${names(data.calendars)}` : "",

@@ -11,8 +11,8 @@ export const LABELS: Record<string, string> = {
 
 /** An amount of a resource with its unit; a resource that the page does not know stays a plain number. */
 export function amount(resource: string, value: number): string {
-  if (resource === "cpu_cores") return `${value < 10 ? value.toFixed(value < 1 ? 2 : 1) : Math.round(value)} cores`;
-  if (resource === "memory_bytes") return value > 0 ? mebibytes(value) : "0 MiB";
+  if (resource === "cpu_cores") return `${Number(value.toFixed(value < 1 ? 2 : value < 10 ? 1 : 0))} cores`;
+  if (resource === "memory_bytes") return value > 0 ? mebibytes(value).replace(".0 ", " ") : "0 MiB";
   if (resource === "gpu_share") return `${percent(value)} of a GPU`;
   if (resource.endsWith("_bytes_per_s")) return rate(value);
   return String(Number(value.toPrecision(3)));
@@ -49,7 +49,7 @@ export function span(first_s: number | null, last_s: number | null): string {
   return first === last ? first : `${first} to ${last}`;
 }
 
-/** A phrase as a sentence. */
+/** A phrase as a sentence, "camera" as "Camera.". */
 export function sentence(text: string): string {
   const trimmed = text.trim();
   if (!trimmed) return "";

@@ -51,6 +51,7 @@ export class MyDataView implements Owner {
 
   private async load(): Promise<void> {
     try {
+      await Promise.all(this.panels.map((panel) => panel.prepare()));
       await this.reload();
       this.fail("");
     } catch (problem) {
