@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -18,6 +20,7 @@ from ghostdesk.evaluate.next_app_methods import PooledMethod
 from ghostdesk.evaluate.next_app_scores import COLD_STEPS, Calibration, SequenceScores, Sums, score_sequence
 from ghostdesk.evaluate.predictability import Predictability, predictability
 from ghostdesk.evaluate.sequences import AppSequence, situations
+from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.next_app.expert import ExpertFactory
 
@@ -204,17 +207,26 @@ def _run(tasks: Sequence[_Task], workers: int) -> Iterator[tuple[_Task, Outcome]
             yield task, task()
         return
     # A fresh process each, as forking one with threads (a progress bar, BLAS) may hang.
-    executor = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_die_quietly)
     try:
         futures: dict[Future[Outcome], _Task] = {executor.submit(_call, task): task for task in tasks}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
+    except BrokenProcessPool:
+        raise ConfigError(
+            "A scoring process was ended from outside, likely for lack of memory.", "Score with --jobs 1."
+        ) from None
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _call(task: _Task) -> Outcome:
     return task()
+
+
+def _die_quietly() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one message is enough
 
 
 def _flushed(outcome: Outcome) -> Outcome:

@@ -45,13 +45,13 @@ class DataKind(StrEnum):
     RESOURCES = "resource usage"
 
 
-NEEDED: dict[DataKind, frozenset[str]] = {
-    DataKind.SPLIT_APPS: frozenset({"user", "split", "app"}),
-    DataKind.EVENTS: frozenset({"user", "time", "event"}),
-    DataKind.TIMED_APPS: frozenset({"user", "time", "app"}),
-    DataKind.ACTIVITY: frozenset({"user", "utc", "tz_min"}),
-    DataKind.STATES: frozenset({"desktop", "state", "time"}),
-    DataKind.RESOURCES: frozenset({"vm", "time_s"}),
+NEEDED: dict[DataKind, tuple[str, ...]] = {
+    DataKind.SPLIT_APPS: ("user", "split", "app"),
+    DataKind.EVENTS: ("user", "time", "event"),
+    DataKind.TIMED_APPS: ("user", "time", "app"),
+    DataKind.ACTIVITY: ("user", "utc", "tz_min"),
+    DataKind.STATES: ("desktop", "state", "time"),
+    DataKind.RESOURCES: ("vm", "time_s"),
 }
 """The columns of each kind, the more telling kinds first."""
 
@@ -145,6 +145,7 @@ class Table:
         else:
             self._text = HistoryFile(path)
             self.columns, self._rows = read_table(self._text)
+        self._names = sorted(self.columns, key=self.columns.__getitem__)
 
     def __enter__(self) -> Table:
         return self
@@ -164,13 +165,13 @@ class Table:
         """Which of the kinds the columns speak of; raises `ImportFileError` that names what is missing."""
         kinds = list(wanted)
         for kind, needed in NEEDED.items():
-            if kind in kinds and self.columns.keys() >= needed:
+            if kind in kinds and self.columns.keys() >= set(needed):
                 return kind
-        nearest = min(kinds, key=lambda kind: len(NEEDED[kind] - self.columns.keys()))
-        missing = ", ".join(sorted(NEEDED[nearest] - self.columns.keys()))
-        known = "; or ".join(",".join(sorted(NEEDED[kind])) for kind in kinds)
+        lacks = {kind: [name for name in NEEDED[kind] if name not in self.columns] for kind in kinds}
+        missing = ", ".join(min(lacks.values(), key=len))
+        known = "; or ".join(",".join(NEEDED[kind]) for kind in kinds)
         raise ImportFileError(
-            f"{self.path} lacks columns: {missing} (it has {_short(', '.join(self.columns)) or 'none'}).",
+            f"{self.path} lacks columns: {missing} (it has {_short(', '.join(self._names)) or 'none'}).",
             f"Its first line must name the columns {known}.",
         )
 
@@ -271,9 +272,7 @@ def open_parquet(path: Path) -> Any:
     try:
         return parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise ImportFileError(
-            f"{path} is damaged parquet ({_short(str(error).splitlines()[0])}).", "Get a whole copy."
-        ) from None
+        raise ImportFileError(f"{path} is damaged parquet ({_short(str(error))}).", "Get a whole copy.") from None
 
 
 def _parquet_rows(file: Any) -> Iterator[Row]:
@@ -289,7 +288,7 @@ def _parquet_rows(file: Any) -> Iterator[Row]:
                 line += 1
     except (pa.ArrowException, OSError) as error:
         raise ImportFileError(
-            f"The parquet file is damaged after row {line - 2:,} ({_short(str(error).splitlines()[0])}).",
+            f"The parquet file is damaged after row {line - 2:,} ({_short(str(error))}).",
             "Get a whole copy.",
         ) from None
 
@@ -299,4 +298,5 @@ def _as_text(values: list[Any]) -> list[str]:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 160 else f"{text[:157]}..."
+    line = " ".join(text.split())
+    return line if len(line) <= 160 else f"{line[:157]}..."
