@@ -90,7 +90,7 @@ class HazardScore:
         self._idle_s: Floats = np.zeros(_BINS)
 
     def add(self, rows: Ints, hazards: Floats, started: Flags, idle_s: Floats) -> None:
-        """Score slots at risk, all arrays of shape (n,): whose, the hazard, the outcome, and the slot's idle seconds."""
+        """Score slots at risk, all of shape (n,): whose, the hazard, the outcome, and the slot's idle seconds."""
         width = len(self.slots)
         self.loss += np.bincount(rows, weights=log_loss(np.where(started, hazards, 1.0 - hazards)), minlength=width)
         self.squares += np.bincount(rows, weights=(hazards - started) ** 2, minlength=width)
@@ -98,8 +98,10 @@ class HazardScore:
         kept = np.clip(hazards, 1e-9, 1.0 - 1e-9)
         odds = np.log(kept / (1.0 - kept))
         place = np.clip((odds / _DEEPEST + 1.0) * (_BINS / 2), 0, _BINS - 1).astype(np.int64)
-        for table, amounts in ((self._counts, None), (self._sums, hazards), (self._starts, started), (self._idle_s, idle_s)):
-            table += np.bincount(place, weights=amounts, minlength=_BINS)
+        self._counts += np.bincount(place, minlength=_BINS)
+        self._sums += np.bincount(place, weights=hazards, minlength=_BINS)
+        self._starts += np.bincount(place, weights=started, minlength=_BINS)
+        self._idle_s += np.bincount(place, weights=idle_s, minlength=_BINS)
 
     def summary(self) -> ScoreSummary:
         """What came out; raises `ValueError` when nothing was scored."""
@@ -126,7 +128,7 @@ class HazardScore:
         )
 
     def better_by(self, other: HazardScore) -> Interval | None:
-        """95 % interval of how much lower this log loss is than the other's, nats a slot, by row; positive is better."""
+        """95 % interval, by row, of how much lower this log loss is than the other's, in nats a slot."""
         return bootstrap_interval(other.loss - self.loss, self.slots, macro=False)
 
     def warm_curve(self, sessions: int, warm_starts: int, warm_idle_s: float) -> list[WarmPoint]:

@@ -1,7 +1,7 @@
 """When rows (users, or shared desktops) were in use, and the slots that follow from it. Pure.
 
-A user's use is a run of signs of life with gaps under two hours; as nobody can know before that time that a session is over,
-use ends two hours after the last sign (or at a sign-out). A desktop's use ends when its state says so.
+A user's use is a run of signs of life with gaps under two hours; as nobody can know before that time that a session
+is over, use ends two hours after the last sign (or at a sign-out). A desktop's use ends when its state says so.
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ class Timeline:
             raise ValueError(f"a slot of {slot_s} s: an hour or a day has to be a whole number of them")
         self.rows = rows
         self.slot_s = slot_s
+        self.dormant_s = DORMANT_S
         self.first_s: Floats = np.array([r.start_s[0] if len(r.start_s) else np.inf for r in rows])
         self.until_s: Floats = np.array([r.until_s for r in rows])
         used = np.isfinite(self.first_s)
@@ -122,7 +123,9 @@ class Timeline:
         self.start_s = float(self.first_s[used].min() // step * step) if used.any() else 0.0
         self.end_s = float(self.until_s[used].max()) if used.any() else 0.0
         self.until_s = np.where(used, np.minimum(self.until_s + DORMANT_S, self.end_s), -np.inf)
-        hours = next((h for h in (1, 2, 3, 4, 6, 8, 12) if (self.end_s - self.start_s) / (h * HOUR_S) <= _MOST_BLOCKS), 24)
+        hours = next(
+            (h for h in (1, 2, 3, 4, 6, 8, 12) if (self.end_s - self.start_s) / (h * HOUR_S) <= _MOST_BLOCKS), 24
+        )
         self.block_slots = max(1, hours * HOUR_S // slot_s)
         self._used_before = [np.concatenate(([0.0], np.cumsum(r.end_s - r.start_s))) for r in rows]
 
@@ -141,7 +144,7 @@ class Timeline:
             at_s += length_s
 
     def _chunk(self, rows: Ints, at_s: float, length_s: float) -> UseChunk:
-        edges = at_s + np.arange(round(length_s / self.slot_s) + 1) * float(self.slot_s)
+        edges: Floats = at_s + np.arange(round(length_s / self.slot_s) + 1, dtype=np.float64) * self.slot_s
         begin = edges[:-1]
         shape = (len(rows), len(begin))
         local_s, idle_s, idle_at_start_s = np.empty(shape), np.empty(shape), np.full(shape, np.nan)
@@ -163,9 +166,7 @@ class Timeline:
         known = (begin[None, :] >= self.first_s[rows, None]) & (begin[None, :] <= self.until_s[rows, None])
         monday_s = local_s + _MONDAY_S
         week = np.floor_divide(monday_s, WEEK_S)
-        block = SlotBlock(
-            rows, self.slot_s, week.astype(np.int64), monday_s - week * WEEK_S, idle_s, at_risk & known
-        )
+        block = SlotBlock(rows, self.slot_s, week.astype(np.int64), monday_s - week * WEEK_S, idle_s, at_risk & known)
         used = (used_s > 0.0) | started
         return UseChunk(block, SlotOutcome(started, used, idle_at_start_s), self.slot_s - used_s, known, at_s)
 

@@ -1,7 +1,7 @@
 """Base rate: how often a row's idle slots see a start at all, whatever the time of day.
 
-Starts are a Poisson process with a gamma prior on each row's rate (Robbins 1956, empirical Bayes): a row's rate is shrunk
-to everyone's as if it had been watched for `_STRENGTH` starts before. It is the floor under all the others.
+Starts are a Poisson process with a gamma prior on each row's rate (Robbins 1956, empirical Bayes): a row's rate is
+shrunk to everyone's as if it had been watched for `_STRENGTH` starts before. It is the floor under all the others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BaseRate:
 
     def grow(self, rows: int) -> None:
         """See `HazardExpert.grow`."""
-        self._seen = enlarged(self._seen, rows)  # type: ignore[assignment]
+        self._seen = enlarged(self._seen, rows)
 
     def hazards(self, block: SlotBlock) -> Floats:
         """See `HazardExpert.hazards`."""

@@ -1,8 +1,9 @@
 """Hour-of-week x idle-age hazard table: a start is foretold by the hour, and by how long the row has been idle.
 
-A discrete-time hazard with two time scales (Allison 1982; hour of week as a covariate of the renewal hazard). The table is
-everyone's, each cell shrunk to the product of its hour and its idle age. A row's own habit is a ratio of its starts to what
-the table expected of it, as a whole and in each hour of the week (Gamma-Poisson, Clayton and Kaldor 1987).
+A discrete-time hazard with two time scales (Allison 1982; hour of week as a covariate of the renewal hazard). The
+table is everyone's, each cell shrunk to the product of its hour and its idle age. A row's own habit is a ratio of its
+starts to what the table expected of it, as a whole and in each hour of the week (Gamma-Poisson, Clayton and Kaldor
+1987).
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ class HourByIdle:
 
     def grow(self, rows: int) -> None:
         """See `HazardExpert.grow`."""
-        self._starts = enlarged(self._starts, rows)  # type: ignore[assignment]
-        self._expected = enlarged(self._expected, rows)  # type: ignore[assignment]
-        self._whole = enlarged(self._whole, rows)  # type: ignore[assignment]
+        self._starts = enlarged(self._starts, rows)
+        self._expected = enlarged(self._expected, rows)
+        self._whole = enlarged(self._whole, rows)
 
     def hazards(self, block: SlotBlock) -> Floats:
         """See `HazardExpert.hazards`."""
@@ -96,8 +97,10 @@ class HourByIdle:
     def _age(self, week: int) -> None:
         if self._week is not None and week > self._week:
             fade = _DECAY ** min(week - self._week, 520)
-            for table in (self._starts, self._expected, self._whole, self._pool):
-                table *= fade
+            self._starts *= fade
+            self._expected *= fade
+            self._whole *= fade
+            self._pool *= fade
             self._rates = None
         self._week = week if self._week is None else max(week, self._week)
 

@@ -32,9 +32,9 @@ class HourOfWeek:
 
     def grow(self, rows: int) -> None:
         """See `HazardExpert.grow`."""
-        self._starts = enlarged(self._starts, rows)  # type: ignore[assignment]
-        self._hours = enlarged(self._hours, rows)  # type: ignore[assignment]
-        self._whole = enlarged(self._whole, rows)  # type: ignore[assignment]
+        self._starts = enlarged(self._starts, rows)
+        self._hours = enlarged(self._hours, rows)
+        self._whole = enlarged(self._whole, rows)
 
     def hazards(self, block: SlotBlock) -> Floats:
         """See `HazardExpert.hazards`."""
@@ -74,6 +74,8 @@ class HourOfWeek:
     def _age(self, week: int) -> None:
         if self._week is not None and week > self._week:
             fade = _DECAY ** min(week - self._week, 520)
-            for table in (self._starts, self._hours, self._whole, self._pool):
-                table *= fade
+            self._starts *= fade
+            self._hours *= fade
+            self._whole *= fade
+            self._pool *= fade
         self._week = week if self._week is None else max(week, self._week)

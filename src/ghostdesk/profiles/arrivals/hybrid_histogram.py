@@ -1,13 +1,15 @@
 """The hybrid histogram policy of Shahrad et al. 2020, "Serverless in the Wild" (arXiv 2003.03423), with its parameters.
 
-A row's idle times are counted in bins of one minute up to a range (4 hours in the paper). The row is kept ready from the
-5th percentile of the histogram, rounded down to its bin's start and less 10 %, to the 99th percentile, rounded up to its
-bin's end and more 10 %. Where the histogram is not representative (coefficient of variation of its bin counts below 2), it
-is kept ready for the whole range from the end of use. Where half of the idle times or more lie beyond the range, the
-next one is foretold from the series of them, and the row is kept ready from 15 % before to 15 % after it.
+A row's idle times are counted in bins of one minute up to a range (4 hours in the paper). The row is kept ready from
+the 5th percentile of the histogram, rounded down to its bin's start and less 10 %, to the 99th percentile, rounded up
+to its bin's end and more 10 %. Where the histogram is not representative (coefficient of variation of its bin counts
+below 2), it is kept ready for the whole range from the end of use. Where half of the idle times or more lie beyond
+the range, the next one is foretold from the series of them, and the row is kept ready from 15 % before to 15 % after
+it.
 
-For that series the paper fits ARIMA models; here it is ARIMA(1, 0, 0) fitted by least squares, kept as five sums a row, as
-the search for an order would cost seconds a row. The policy has no probabilities: `WindowShare` measures them.
+For that series the paper fits ARIMA models; here it is ARIMA(1, 0, 0) fitted by least squares, kept as five sums a
+row, as the search for an order would cost seconds a row. The policy has no probabilities: `WindowShare` measures
+them.
 """
 
 from __future__ import annotations
@@ -44,10 +46,10 @@ class IdleHistograms:
 
     def grow(self, rows: int) -> None:
         """Make room for so many rows."""
-        self._counts = enlarged(self._counts, rows)  # type: ignore[assignment]
-        self._sums = enlarged(self._sums, rows)  # type: ignore[assignment]
-        self._last_s = enlarged(self._last_s, rows)  # type: ignore[assignment]
-        self.totals = enlarged(self.totals, rows)  # type: ignore[assignment]
+        self._counts = enlarged(self._counts, rows)
+        self._sums = enlarged(self._sums, rows)
+        self._last_s = enlarged(self._last_s, rows)
+        self.totals = enlarged(self.totals, rows)
 
     def add(self, row: int, idle_s: float) -> None:
         """One more idle time of a row; one that is unknown is passed over."""
@@ -121,9 +123,9 @@ class HybridHistogram:
         if self._owner:
             self._idle.grow(rows)
         known = len(self._window_s)
-        self._window_s = enlarged(self._window_s, rows)  # type: ignore[assignment]
+        self._window_s = enlarged(self._window_s, rows)
         self._window_s[known:] = (0.0, self._range_s)
-        self._counted = enlarged(self._counted, rows)  # type: ignore[assignment]
+        self._counted = enlarged(self._counted, rows)
         self._share.grow(rows)
 
     def inside(self, block: SlotBlock) -> Flags:

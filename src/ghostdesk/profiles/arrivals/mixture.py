@@ -2,16 +2,19 @@
 
 Three steps, each learnt while forecasting:
 
-1. Everyone: logistic mixing of the experts' log-odds (`OnlineLogistic`), which sharpens what several experts agree on.
-2. Each row: a Bayesian mixture of that stack and of every expert by itself, with fixed share (Herbster and Warmuth 1998):
-   weights follow the row's own losses, and a small share is dealt out anew by everyone's weights in every learnt block. So the
-   loss of a row is never more than that of its best expert by ln(1 / first weight) + blocks * ln(1 / (1 - share)).
+1. Everyone: logistic mixing of the experts' log-odds (`OnlineLogistic`), which sharpens what several experts agree
+   on.
+2. Each row: a Bayesian mixture of that stack and of every expert by itself, with fixed share (Herbster and Warmuth
+   1998): weights follow the row's own losses, and a small share is dealt out anew by everyone's weights in every
+   learnt block. So the loss of a row is never more than that of its best expert by ln(1 / first weight) + blocks *
+   ln(1 / (1 - share)).
 3. Everyone: Platt's scaling of the result, with a slope that cannot be negative: it keeps the order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +34,7 @@ _SLOPES = (0.5, 2.0)
 _CHUNK = 4_096
 """Rows mixed at a time, so that the working memory stays in the processor's cache."""
 
-_Any = npt.NDArray[np.floating]
+_Any = npt.NDArray[Any]
 
 
 class ArrivalMixture:
@@ -55,11 +58,11 @@ class ArrivalMixture:
     @property
     def row_bytes(self) -> int:
         """Memory that a row takes."""
-        return self._weights.itemsize * self._weights.shape[1]
+        return 4 * len(self.candidates)
 
     def grow(self, rows: int) -> None:
         """Make room for so many rows; a row without weights of its own (all zero) has everyone's."""
-        self._weights = enlarged(self._weights, rows)  # type: ignore[assignment]
+        self._weights = enlarged(self._weights, rows)
 
     def forget(self, row: int) -> None:
         """The row's weights are everyone's again."""
@@ -68,6 +71,10 @@ class ArrivalMixture:
     def weights(self, row: int) -> dict[str, float]:
         """How much each candidate counts for a row; sums to 1."""
         return dict(zip(self.candidates, self._weights_of(np.array([row]))[0].tolist(), strict=True))
+
+    def weights_of_everyone(self) -> dict[str, float]:
+        """How much each candidate counts for a row of which nothing is known; sums to 1."""
+        return dict(zip(self.candidates, self._prior.tolist(), strict=True))
 
     def mix(self, rows: Ints, hazards: _Any, *, calibrated: bool = True) -> _Any:
         """The mixed hazards, shape (rows, slots), in the type of `hazards`.
@@ -146,7 +153,7 @@ class ArrivalMixture:
         # The same as `_inputs` times weights, without making the inputs.
         w = self._stack.weights
         n = len(hazards)
-        by_expert = (w[0] - w[1 : n].sum()) / n + np.append(w[1:n], 0.0)
+        by_expert = (w[0] - w[1:n].sum()) / n + np.append(w[1:n], 0.0)
         stacked = np.tensordot(by_expert.astype(odds.dtype), odds, axes=1) + odds.dtype.type(w[n])
         return np.concatenate((_probability(stacked)[None], kept))
 
@@ -171,7 +178,7 @@ def _log_odds(p: _Any) -> _Any:
 
 
 def _probability(odds: _Any) -> _Any:
-    return np.clip(1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0))), LEAST_HAZARD, MOST_HAZARD)
+    return np.asarray(np.clip(1.0 / (1.0 + np.exp(-np.clip(odds, -30.0, 30.0))), LEAST_HAZARD, MOST_HAZARD))
 
 
 def _check(rows: Ints, hazards: _Any, experts: int) -> None:

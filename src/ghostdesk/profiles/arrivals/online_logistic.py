@@ -1,8 +1,9 @@
 """Logistic regression that learns online, from everyone together: recursive Bayes with Laplace's approximation.
 
-Each batch moves the weights by one Newton step from the last posterior, whose precision fades (Spiegelhalter and Lauritzen
-1990, online Laplace; the fading is exponential forgetting as in recursive least squares). With the log-odds of experts as
-inputs it is logistic mixing (Mattern 2013; Mahoney 2005), with one input it is Platt scaling (Platt 1999).
+Each batch moves the weights by one Newton step from the last posterior, whose precision fades (Spiegelhalter and
+Lauritzen 1990, online Laplace; the fading is exponential forgetting as in recursive least squares). With the log-odds
+of experts as inputs it is logistic mixing (Mattern 2013; Mahoney 2005), with one input it is Platt scaling (Platt
+1999).
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class RecentRatio:
     def grow(self, rows: int) -> None:
         """See `HazardExpert.grow`."""
         if not self._pooled:
-            self._seen = enlarged(self._seen, rows)  # type: ignore[assignment]
+            self._seen = enlarged(self._seen, rows)
 
     def hazards(self, block: SlotBlock) -> Floats:
         """See `HazardExpert.hazards`."""

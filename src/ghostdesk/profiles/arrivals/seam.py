@@ -1,15 +1,15 @@
 """The seam of arrival experts: blocks of slots for many rows (people, or shared desktops) at once.
 
-Time is cut into slots. In a slot whose start finds a row idle (*at risk*), a session may start: the probability of that is
-the slot's hazard (discrete-time survival analysis: Allison 1982). An expert gives hazards for a block of slots from what
-was known when the block began, and learns the block once it is over. For a forecast several slots ahead, the caller lets
-`idle_s` rise with the slots: the hazards are then those of "not before, but in this slot".
+Time is cut into slots. In a slot whose start finds a row idle (*at risk*), a session may start: the probability of
+that is the slot's hazard (discrete-time survival analysis: Allison 1982). An expert gives hazards for a block of
+slots from what was known when the block began, and learns the block once it is over. For a forecast several slots
+ahead, the caller lets `idle_s` rise with the slots: the hazards are then those of "not before, but in this slot".
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ Floats = npt.NDArray[np.float64]
 Floats32 = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 WEEK_S = 604_800
 LEAST_HAZARD = 1e-6
@@ -89,14 +90,14 @@ class HazardExpert(Protocol):
 
 
 def exposed_slots(block: SlotBlock, outcome: SlotOutcome) -> Floats:
-    """How much of each slot the row was at risk, shape (rows, slots): a start comes in the middle of its slot, on average.
+    """How much of each slot the row was at risk, shape (rows, slots): a start comes in mid-slot, on average.
 
     The actuarial estimate of a rate (Cutler and Ederer 1958): without it, rates in long slots come out too low.
     """
     return np.asarray(block.at_risk * (1.0 - 0.5 * outcome.started))
 
 
-def enlarged(array: npt.NDArray[np.generic], rows: int) -> npt.NDArray[np.generic]:
+def enlarged(array: npt.NDArray[_Kind], rows: int) -> npt.NDArray[_Kind]:
     """The array with at least so many rows (room is doubled), the new ones zero."""
     if rows <= len(array):
         return array

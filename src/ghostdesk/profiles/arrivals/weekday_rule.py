@@ -1,8 +1,8 @@
 """Learned-weekday rule: keep ready what was used at this time on 2 of the last 3 same weekdays, else on the last 7.
 
-The rule of learning schedules, as programmable thermostats made it known: a time of the week belongs to the schedule when
-it was used in at least `_OF_LAST_THREE` of the last three weeks. Where that does not speak, the last seven weeks are
-asked: `_OF_LAST_SEVEN` of them suffice. As the rule gives no probability, `WindowShare` measures one.
+The rule of learning schedules, as programmable thermostats made it known: a time of the week belongs to the schedule
+when it was used in at least `_OF_LAST_THREE` of the last three weeks. Where that does not speak, the last seven weeks
+are asked: `_OF_LAST_SEVEN` of them suffice. As the rule gives no probability, `WindowShare` measures one.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ghostdesk.profiles.arrivals.seam import WEEK_S, Flags, Floats, Ints, SlotBl
 from ghostdesk.profiles.arrivals.window_share import WindowShare
 
 _OF_LAST_THREE = 2
-_OF_LAST_SEVEN = 3
+_OF_LAST_SEVEN = 2
 _BITS = np.array([bin(i).count("1") for i in range(256)], dtype=np.uint8)
 
 
 class WeekdayRule:
-    """A `HazardExpert`: two bytes a row and cell of the week (672 bytes at half hours), and 40 more.
+    """A `HazardExpert`: two bytes a row and cell of the week (336 bytes at hours), and 40 more.
 
     Args:
         cell_s: length of a cell of the week in seconds; a week has to be a whole number of them.
@@ -27,7 +27,7 @@ class WeekdayRule:
 
     name = "weekday rule"
 
-    def __init__(self, cell_s: int = 1800) -> None:
+    def __init__(self, cell_s: int = 3600) -> None:
         if cell_s <= 0 or WEEK_S % cell_s:
             raise ValueError(f"a week is not a whole number of cells of {cell_s} s")
         self._cell_s = cell_s
@@ -37,8 +37,8 @@ class WeekdayRule:
 
     def grow(self, rows: int) -> None:
         """See `HazardExpert.grow`."""
-        self._words = enlarged(self._words, rows)  # type: ignore[assignment]
-        self._week = enlarged(self._week, rows)  # type: ignore[assignment]
+        self._words = enlarged(self._words, rows)
+        self._week = enlarged(self._week, rows)
         self._share.grow(rows)
 
     def inside(self, block: SlotBlock) -> Flags:

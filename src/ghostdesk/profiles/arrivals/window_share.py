@@ -1,7 +1,7 @@
 """Turns a policy that only says "keep ready now, or not" into probabilities, so that it can be scored like the others.
 
-The probability is the empirical share of slots with a start, inside the policy's window and outside it; a row's own share is
-shrunk to everyone's (Gamma-Poisson).
+The probability is the empirical share of slots with a start, inside the policy's window and outside it; a row's own
+share is shrunk to everyone's (Gamma-Poisson).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class WindowShare:
 
     def grow(self, rows: int) -> None:
         """Make room for so many rows."""
-        self._seen = enlarged(self._seen, rows)  # type: ignore[assignment]
+        self._seen = enlarged(self._seen, rows)
 
     def hazards(self, block: SlotBlock, inside: Flags) -> Floats:
         """Probability of a start in each slot, shape (rows, slots)."""

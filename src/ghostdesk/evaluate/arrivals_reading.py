@@ -1,0 +1,140 @@
+"""Reads a history as sessions of rows: activity of users, states of shared desktops, or usage events."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+
+import numpy as np
+
+from ghostdesk.evaluate.arrivals_timeline import RowUse, lonely_times, sessions_from_signs, sessions_from_states
+from ghostdesk.evaluate.readers import read_activity, read_states
+from ghostdesk.evaluate.tables import DataKind, RowCheck, Table, latest
+from ghostdesk.kernel.errors import ImportFileError
+from ghostdesk.profiles.arrivals.seam import Floats
+from ghostdesk.profiles.baselines.sessions import ACTIVITY
+from ghostdesk.telemetry.events import EventKind
+from ghostdesk.telemetry.importers.opening import HistoryFile
+from ghostdesk.telemetry.importers.protocol import BadLine, ReadOptions
+from ghostdesk.telemetry.importers.usage_csv import UsageCsvImporter
+
+_IN_USE = "in-use"
+_KINDS = (DataKind.ACTIVITY, DataKind.STATES, DataKind.EVENTS, DataKind.TIMED_APPS)
+
+
+@dataclass(frozen=True)
+class ArrivalHistory:
+    """What a file says of who was there when.
+
+    Args:
+        rows: each user's, or desktop's, sessions.
+        noun: "user" or "desktop".
+        slot_minutes: the slots that fit this kind of history.
+        notes: what the reader of a report should know.
+    """
+
+    rows: list[RowUse]
+    noun: str
+    slot_minutes: tuple[int, ...]
+    notes: list[str] = field(default_factory=list)
+
+
+def read_arrival_history(path: Path, zone: tzinfo = UTC, *, now_s: float | None = None) -> ArrivalHistory:
+    """Read a file of a kind that its columns tell.
+
+    Args:
+        path: CSV (plain or compressed) or parquet.
+        zone: of times without one, and of people's clocks where the file does not tell.
+        now_s: times a day or more after it are bad rows; the clock when None.
+
+    Raises:
+        ImportFileError: it cannot be read, or holds no session.
+    """
+    with Table(path) as table:
+        kind = table.kind(_KINDS)
+    if kind is DataKind.ACTIVITY:
+        history = _activity(path, now_s)
+    elif kind is DataKind.STATES:
+        history = _states(path, zone, now_s)
+    else:
+        history = _events(path, zone, now_s)
+    if not any(len(row.start_s) for row in history.rows):
+        raise ImportFileError(
+            f"{path} holds no session: nobody ever arrived.",
+            f"It needs signs of life, or desktops that change to {_IN_USE}.",
+        )
+    return history
+
+
+def _activity(path: Path, now_s: float | None) -> ArrivalHistory:
+    read = read_activity(path, now_s=now_s)
+    wrong = lonely_times(read.utc_s)
+    user, time_s, offset_s = read.user[~wrong], read.utc_s[~wrong], read.tz_min[~wrong] * 60.0
+    edges = np.searchsorted(user, np.arange(len(read.users) + 1))
+    rows = [
+        sessions_from_signs(name, time_s[a:b], offset_s[a:b])
+        for name, a, b in zip(read.users, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]
+    return ArrivalHistory(rows, "user", (60,), _notes(read.notes.sentences(), int(wrong.sum())))
+
+
+def _states(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:
+    read = read_states(path, zone, now_s=now_s)
+    wrong = lonely_times(read.time_s)
+    order = np.argsort(read.desktop[~wrong], kind="stable")
+    desktop, time_s = read.desktop[~wrong][order], read.time_s[~wrong][order]
+    used = (np.array(read.states) == _IN_USE)[read.state[~wrong][order]]
+    edges = np.searchsorted(desktop, np.arange(len(read.desktops) + 1))
+    rows = [
+        _in_zone(sessions_from_states(name, time_s[a:b], used[a:b]), zone)
+        for name, a, b in zip(read.desktops, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]
+    return ArrivalHistory(rows, "desktop", (10, 30, 60), _notes(read.notes.sentences(), int(wrong.sum())))
+
+
+def _events(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:
+    latest_s, check = latest(now_s), RowCheck(path)
+    signs: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    with HistoryFile(path) as file:
+        for parsed in UsageCsvImporter().read(file, ReadOptions(timezone=zone)):
+            check.rows += 1
+            if isinstance(parsed, BadLine):
+                check.reject(parsed.line, parsed.reason)
+                continue
+            line, event = parsed
+            if event.time_s > latest_s:
+                check.reject(line, "the time lies in the future")
+            elif event.user is not None and (event.kind in ACTIVITY or event.kind is EventKind.SIGN_OUT):
+                signs[event.user].append((event.time_s, event.kind is EventKind.SIGN_OUT))
+        notes = check.finish(file.broken)
+    every = np.array([time_s for one in signs.values() for time_s, _ in one])
+    wrong = lonely_times(every)
+    rows, at = [], 0
+    for user, told in signs.items():
+        right = ~wrong[at : at + len(told)]
+        at += len(told)
+        time_s, ended = np.array([t for t, _ in told])[right], np.array([out for _, out in told], dtype=bool)[right]
+        rows.append(_in_zone(sessions_from_signs(str(user), time_s, np.zeros(len(time_s)), ended), zone))
+    return ArrivalHistory(rows, "user", (60,), _notes(notes.sentences(), int(wrong.sum())))
+
+
+def _in_zone(row: RowUse, zone: tzinfo) -> RowUse:
+    if zone is UTC:
+        return row
+    return RowUse(row.name, row.start_s, row.end_s, _offsets_s(row.start_s, zone), row.until_s)
+
+
+def _offsets_s(time_s: Floats, zone: tzinfo) -> Floats:
+    found = (datetime.fromtimestamp(t, zone).utcoffset() for t in time_s.tolist())
+    return np.array([offset.total_seconds() if offset is not None else 0.0 for offset in found])
+
+
+def _notes(said: list[str], wrong: int) -> list[str]:
+    if wrong:
+        said = [
+            *said,
+            f"{wrong:,} rows lie two years or more from all others and were left out: a broken clock's.",
+        ]
+    return said
