@@ -15,6 +15,7 @@ from ghostdesk.cli import main
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.store.personal import Deletion, Preparation
 from ghostdesk.store.sqlite import SqliteStore, open_store
+from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.events import EventKind, TelemetrySource, UsageEvent
 
 ALICE = UserId("alice")
@@ -85,11 +86,15 @@ def test_show_and_export_tell_everything_of_one_person(tmp_path: Path) -> None:
 
 def test_delete_asks_and_then_leaves_nothing(tmp_path: Path) -> None:
     fill(tmp_path)
+    secrets = SecretFiles(tmp_path / "s/secrets")
+    secrets.put(ALICE, "work", "password", "telltale")
     assert "Give --yes" in failed(ghostdesk(tmp_path, "privacy", "delete", "alice"))
     one = ghostdesk(tmp_path, "privacy", "delete", "alice", "--source", "camera", "--yes", "--json")
     assert json.loads(one.stdout) == {"user": "alice", "source": "camera", "deleted_events": 1}
+    assert secrets.get(ALICE, "work", "password") == "telltale"
     assert "deleted 1 events" in ghostdesk(tmp_path, "privacy", "delete", "alice", "--yes").stdout
-    for path in (tmp_path / "s").glob("ghostdesk.db*"):
+    assert secrets.get(ALICE, "work", "password") is None
+    for path in (path for path in (tmp_path / "s").rglob("*") if path.is_file()):
         assert b"telltale" not in path.read_bytes()
     store = store_of(tmp_path)
     assert [(d.user, d.source) for d in store.deletions()] == [(ALICE, TelemetrySource.CAMERA), (ALICE, None)]

@@ -38,6 +38,7 @@ from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.engine import UserProfileEngine
 from ghostdesk.store.protocol import Store
 from ghostdesk.store.sqlite import open_store
+from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.events import UsageEvent
 from ghostdesk.telemetry.history import History
 from ghostdesk.transition.handover import SeamlessTransition
@@ -267,6 +268,7 @@ def assemble(
     personal = Personal(loop, journal, clock, sources=telemetry.sources, timezone=forecast.timezone)
     plane = plane_type(loop, executor, engine, hub, hub, journal, clock, personal)
     hub.sources_of, personal.links.retell = personal.sources_of, hub.retell
+    personal.links.secrets = SecretFiles(settings.state.directory / "secrets")
     watched.append(plane.watched)
     relay.target = plane
     return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock)

@@ -19,6 +19,7 @@ from ghostdesk.profiles.forecast import LaunchProbability, ResourceQuantiles, Us
 from ghostdesk.profiles.modes import Mode
 from ghostdesk.store.sqlite import open_store
 from ghostdesk.telemetry.calendars.entries import BusyTime, CalendarSource
+from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.consent import OPT_IN, Consent
 from ghostdesk.telemetry.events import EventKind, TelemetrySource, UsageEvent
 
@@ -284,21 +285,24 @@ async def test_deletions_from_before_a_start_are_not_followed_again(world: World
 
 
 async def test_secrets_of_calendars_go_too(world: World) -> None:
-    gone: list[tuple[UserId | None, str]] = []
+    personal, secrets = personal_of(world), SecretFiles(world.folder / "secrets")
+    personal.links.secrets = secrets
+    for user, name in ((ADA, "work"), (ADA, "home"), (BOB, "work")):
+        world.store.put_calendar(CalendarSource(user, name, "caldav"))
+        secrets.put(user, name, "password", f"telltale of {user}")
 
-    class Secrets:
-        def delete(self, user: UserId | None, name: str) -> None:
-            gone.append((user, name))
+    def left() -> set[tuple[UserId, str]]:
+        pairs = [(user, name) for user in (ADA, BOB) for name in ("work", "home")]
+        return {pair for pair in pairs if secrets.get(*pair, "password") is not None}
 
-    personal = personal_of(world)
-    personal.links.secrets = Secrets()
-    for name in ("work", "home"):
-        world.store.put_calendar(CalendarSource(ADA, name, "caldav"))
-    await personal.delete_calendar(ADA, "work")
     await world.clock.run(personal.delete(ADA, TelemetrySource.CAMERA))
-    assert gone == [(ADA, "work")]
+    assert left() == {(ADA, "work"), (ADA, "home"), (BOB, "work")}
+    await personal.delete_calendar(ADA, "work")
+    assert left() == {(ADA, "home"), (BOB, "work")}
     await world.clock.run(personal.delete(ADA, TelemetrySource.CALENDAR))
-    assert gone == [(ADA, "work"), (ADA, "home")]
+    assert left() == {(BOB, "work")}
+    files = [path for path in (world.folder / "secrets").rglob("*") if path.is_file()]
+    assert not any(b"telltale of ada" in path.read_bytes() for path in files)
     with pytest.raises(NotFound):
         await personal.delete_calendar(ADA, "work")
 

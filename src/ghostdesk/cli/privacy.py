@@ -24,6 +24,7 @@ from ghostdesk.control.personal_views import ConsentView, PersonalData
 from ghostdesk.kernel.errors import ConfigError, NotAllowed, NotFound
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.protocol import Store
+from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.consent import SOURCE_TEXTS, Consent
 from ghostdesk.telemetry.events import EventKind, TelemetrySource
 from ghostdesk.wiring import open_settings_store
@@ -101,6 +102,8 @@ def delete(
     who, now_s = _known(store, user), time.time()
     if not yes:
         _confirm(who, what, sum(count.events for count in store.event_counts(who)))
+    if what in (None, TelemetrySource.CALENDAR):
+        SecretFiles(settings.state.directory / "secrets").forget(who)
     deleted = store.delete_personal_data(who, what, now_s)
     store.add_audit(now_s, "operator", "delete data", who, source)
     store.close()

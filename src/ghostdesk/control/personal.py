@@ -48,10 +48,14 @@ _EVENTS_AT_ONCE = 500
 
 
 class CalendarSecrets(Protocol):
-    """Where the passwords of calendars are."""
+    """Where passwords, secret addresses and handed-in texts of calendars are (see `SecretFiles`)."""
 
-    def delete(self, user: UserId | None, name: str) -> None:
-        """Remove a calendar's secret, if there is one."""
+    def delete(self, user: UserId | None, calendar: str) -> None:
+        """Remove all that is kept for a calendar."""
+        ...
+
+    def forget(self, user: UserId) -> None:
+        """Remove all that is kept for a person."""
         ...
 
 
@@ -220,12 +224,11 @@ class Personal:
         """
         store = self._journal.store
         deletion = Deletion(user, source, self._clock.now_s())
-        calendars = await self._journal.run(lambda: store.calendars(user))
         self.book.put_deletions([deletion])
         waiting = self._journal.forget(user, source)
-        if source in (None, TelemetrySource.CALENDAR) and self.links.secrets is not None:
-            for calendar in calendars:
-                self.links.secrets.delete(user, calendar.name)
+        secrets = self.links.secrets
+        if source in (None, TelemetrySource.CALENDAR) and secrets is not None:
+            await self._journal.run(lambda: secrets.forget(user))
         deleted = await self._journal.run(lambda: store.delete_personal_data(user, source, deletion.time_s))
         await self._journal.run(lambda: store.add_audit(deletion.time_s, user, "delete data", user, source or "all"))
         self._forget(deletion)
@@ -393,8 +396,9 @@ class Personal:
 
     async def delete_calendar(self, user: UserId, name: str) -> None:
         """Remove a calendar, its entries and its secrets."""
-        if self.links.secrets is not None:
-            self.links.secrets.delete(user, name)
+        secrets = self.links.secrets
+        if secrets is not None:
+            await self._journal.run(lambda: secrets.delete(user, name))
         if not await self._journal.run(lambda: self._journal.store.delete_calendar(user, name)):
             raise NotFound(f"You have no calendar {name!r}.", "It may have been deleted already.")
 
