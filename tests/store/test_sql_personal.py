@@ -1,6 +1,7 @@
 """What belongs to a person, on a real database: kept, found, and gone for good when it is deleted."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,16 @@ def test_busy_times_of_a_calendar_that_was_deleted_meanwhile_are_refused(store: 
     with pytest.raises(NotFound):
         store.replace_busy_times(ADA, "gone", [BusyTime(1.0, 2.0)])
     assert list(store.busy_times(0.0, 10.0)) == []
+
+
+def test_a_calendar_that_was_deleted_while_it_was_read_does_not_come_back(store: SqliteStore) -> None:
+    work = CalendarSource(ADA, "work", "caldav", "https://example.org", "ada")
+    store.put_calendar(work)
+    assert store.update_calendar(replace(work, synced_s=9.0, problem="slow"))
+    assert [(c.synced_s, c.problem, c.username) for c in store.calendars(ADA)] == [(9.0, "slow", "ada")]
+    store.delete_personal_data(ADA, None, now_s=10.0)
+    assert not store.update_calendar(work)
+    assert store.calendars() == []
 
 
 def test_many_busy_times_are_paged_whole(store: SqliteStore) -> None:

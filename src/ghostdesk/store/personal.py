@@ -89,6 +89,10 @@ class PersonalStore(Protocol):
         """Add or change a calendar."""
         ...
 
+    def update_calendar(self, calendar: CalendarSource) -> bool:
+        """Change a calendar that is there; returns whether it was. One that was deleted meanwhile does not come back."""
+        ...
+
     def calendars(self, user: UserId | None = None) -> Sequence[CalendarSource]:
         """A person's calendars; without a user all there are, with those that hold for everyone."""
         ...

@@ -135,6 +135,13 @@ class SqlPersonal(SqlAccess):
         changed = {name: put.excluded[name] for name in ("kind", "location", "username", "synced_s", "problem")}
         self._execute(put.on_conflict_do_update(index_elements=[calendars.c.owner, calendars.c.name], set_=changed))
 
+    def update_calendar(self, calendar: CalendarSource) -> bool:
+        """Change a calendar that is there; returns whether it was."""
+        values = {name: value for name, value in asdict(calendar).items() if name not in ("user", "name")}
+        owner, name = calendar.user or "", calendar.name
+        change = calendars.update().where(calendars.c.owner == owner, calendars.c.name == name)
+        return self._execute(change.values(values)) > 0
+
     def calendars(self, user: UserId | None = None) -> Sequence[CalendarSource]:
         """A person's calendars; without a user all there are, with those that hold for everyone."""
         query = select(calendars).order_by(calendars.c.owner, calendars.c.name)
