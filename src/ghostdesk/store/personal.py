@@ -90,7 +90,7 @@ class PersonalStore(Protocol):
         ...
 
     def update_calendar(self, calendar: CalendarSource) -> bool:
-        """Change a calendar that is there; returns whether it was. One that was deleted meanwhile does not come back."""
+        """Change a calendar that is there; returns whether it was. What was deleted meanwhile does not come back."""
         ...
 
     def calendars(self, user: UserId | None = None) -> Sequence[CalendarSource]:
