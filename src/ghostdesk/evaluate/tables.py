@@ -167,8 +167,8 @@ class Table:
         for kind, needed in NEEDED.items():
             if kind in kinds and self.columns.keys() >= set(needed):
                 return kind
-        lacks = {kind: [name for name in NEEDED[kind] if name not in self.columns] for kind in kinds}
-        missing = ", ".join(min(lacks.values(), key=len))
+        lacks = [[name for name in NEEDED[kind] if name not in self.columns] for kind in kinds]
+        missing = ", ".join(sorted(lacks, key=len)[0])
         known = "; or ".join(",".join(NEEDED[kind]) for kind in kinds)
         raise ImportFileError(
             f"{self.path} lacks columns: {missing} (it has {_short(', '.join(self._names)) or 'none'}).",
