@@ -47,7 +47,7 @@ class SomeGhost:
 NOW_S = START_S + 28 * DAY_S - 1800.0
 
 
-@given(st.floats(300.0, 48 * 3600.0), st.sampled_from([300.0, 900.0, 3600.0]))
+@given(st.integers(5, 48 * 60).map(lambda minutes: 60.0 * minutes), st.sampled_from([300.0, 900.0, 3600.0]))
 def test_every_window_holds_proper_chances(horizon_s: float, slot_s: float) -> None:
     curve = ENGINE.usage_curve(ANN, NOW_S, horizon_s, slot_s)
     assert len(curve.presence) == len(curve.arrival) == -(-max(horizon_s, slot_s) // slot_s)

@@ -1,4 +1,4 @@
-"""What forecasting costs: an event taken in, a tick for everybody, bytes a user. The people are synthetic, and say so."""
+"""What forecasting costs: an event taken in, a tick for everybody, bytes a user. The people are synthetic."""
 
 from __future__ import annotations
 
@@ -115,6 +115,4 @@ def _tick(count: int, seed: int) -> Tick:
         began = time.perf_counter()
         engine.outlook(now_s + 5.0 * number)
         times_s.append(time.perf_counter() - began)
-    return Tick(
-        count, outlook.arrival.shape[1], float(np.median(times_s)), new_slot_s, engine.hot_bytes() / count
-    )
+    return Tick(count, outlook.arrival.shape[1], float(np.median(times_s)), new_slot_s, engine.hot_bytes() / count)

@@ -193,3 +193,25 @@ def test_any_events_give_shares(rows: list[tuple[float, EventKind, str]]) -> Non
         forecasts.observe(UsageEvent(time_s, kind, UserId("u"), AppId(app), value=1.0, detail="x"))
         found = forecasts.predict(UserId("u"), time_s, 5)
         assert sum(a.probability for a in found) <= 1.0 + 1e-6
+
+
+def test_whoever_rests_keeps_their_forecast_and_wakes_with_their_habits() -> None:
+    forecasts = NextAppForecasts(WEEK, most_awake=8)
+    whole = NextAppForecasts(WEEK)
+    for one in (forecasts, whole):
+        for event in events("ann", ["mail", "web", "cad"] * 20, 1e9):
+            one.observe(event)
+        for number in range(20):
+            for event in events(f"user{number}", ["x", "y"] * 3, 1e9 + 9_000 + number):
+                one.observe(event)
+    later_s = 1e9 + 90_000.0
+    resting, awake = (one.predict(UserId("ann"), later_s, 3) for one in (forecasts, whole))
+    assert resting[0].app == awake[0].app == "mail"
+    assert sum(a.probability for a in resting) <= 1.0 + 1e-3
+    for one in (forecasts, whole):
+        for event in events("ann", ["mail", "web"], later_s):
+            one.observe(event)
+    woken, whole_ann = (one.predict(UserId("ann"), later_s + 61.0, 3) for one in (forecasts, whole))
+    assert woken[0].app == whole_ann[0].app == "cad"
+    forecasts.forget(UserId("user0"))
+    assert not any(a.app == "x" and a.probability > 0.9 for a in forecasts.predict(UserId("user0"), later_s, 3))

@@ -213,7 +213,8 @@ class HourOfWeekArrivals:
     def _pool_rates(self, now: int, users: int) -> Floats32:
         came = np.full(self.slots.a_week, _FLAT_PRIOR / self.slots.a_week)
         weeks = np.ones(self.slots.a_week)
-        for start in range(0, users, _CHUNK):
+        # A rate needs no more than some sixteen thousand people, spread over all.
+        for start in range(0, users, _CHUNK * max(1, users // (8 * _CHUNK))):
             some = self._bits.read(np.arange(start, min(start + _CHUNK, users)), now)
             came += some[0].sum(axis=0, dtype=np.float64)
             weeks += some[1].sum(axis=0, dtype=np.float64)

@@ -36,7 +36,7 @@ _KINDS = _RANK_KINDS + _OWN_KINDS + _AROUND_KINDS
 _BLENDED = 4
 _FORGET = 0.98
 _FADES = (0.8, 0.95, 0.99)
-_MOST_CONTEXTS = 3000
+_MOST_CONTEXTS = 1200
 _MOST_FOLLOWERS = 96
 _BASE = 18
 _GROUPS = 4
@@ -84,7 +84,7 @@ class Evidence:
 
 
 class PersonEvidence:
-    """The contexts of one person: some 10 to 60 kB with a long history, bounded."""
+    """The contexts of one person: some 200 to 400 KiB with a long history, bounded."""
 
     __slots__ = ("_after", "_followers", "_last", "_new_rate", "_ranks", "_times", "_uses", "count", "recent",
                  "trail")  # fmt: skip
@@ -211,8 +211,10 @@ class PersonEvidence:
     def _bound(self) -> None:
         if len(self._after) <= _MOST_CONTEXTS:
             return
-        ranked = sorted(self._after, key=lambda k: (-sum(self._after[k].values()), str(k)))
-        self._after = {key: self._after[key] for key in ranked[: _MOST_CONTEXTS // 2]}
+        latest_first = list(reversed(self._after))  # of contexts seen as often, those that are new stay
+        latest_first.sort(key=lambda key: -sum(self._after[key].values()))
+        kept = set(latest_first[: _MOST_CONTEXTS // 2])
+        self._after = {key: counts for key, counts in self._after.items() if key in kept}
         self._followers = {key: latest for key, latest in self._followers.items() if key in self._after}
 
     def _fill_own(self, features: Floats, own: Sequence[AppId], keys: Sequence[Key | None]) -> None:

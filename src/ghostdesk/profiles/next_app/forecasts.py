@@ -1,14 +1,17 @@
 """Everyone's next application: a mixture for each person, one network and one pool for all, learning as events come.
 
+People who were not seen for long are put to rest: their last applications are kept, two bytes each, and what was last
+forecast for their next session; the contexts are made anew from these when they come back.
+
 What is shared learns from everyone alike: the network takes at most eight steps of one person in every 64 of all, and
 the pool counts each person once, so a million events of one person move either no more than a busy colleague does.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,9 +25,15 @@ from ghostdesk.profiles.next_app.expert import NextAppExpert, Shares
 from ghostdesk.profiles.next_app.mixture import NETWORK, SIMPLE, NextAppMixture, starting_weights
 from ghostdesk.profiles.next_app.network import EvidenceNetwork, Lesson
 from ghostdesk.profiles.next_app.pool import Attributes, LendingPool
+from ghostdesk.profiles.situation import Situation
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 
 _LESSONS_A_PERSON = 8
+_KEPT_STEPS = 256
+_KEPT_APPS = 8
+_MOST_APPS = 65_535
+MOST_AWAKE = 2048
+"""People whose contexts are kept whole: those seen last."""
 _BATCH = 64
 _POOL_EVERY = 1024
 _POOL_PEOPLE = 512
@@ -36,16 +45,30 @@ _ALIKE_UNTIL = 500
 class _Person:
     """What is kept of one person."""
 
-    __slots__ = ("alike", "alike_at", "around", "current", "lessons", "mixture", "version")
+    __slots__ = ("alike", "alike_at", "around", "current", "mixture", "past", "version")
 
     def __init__(self, mixture: NextAppMixture) -> None:
         self.mixture = mixture
         self.around = Circumstances()
         self.current: AppId | None = None
-        self.lessons: deque[Lesson] = deque(maxlen=_LESSONS_A_PERSON)
+        self.past: deque[int] = deque(maxlen=_KEPT_STEPS)
         self.alike: tuple[tuple[UserId, float], ...] = ()
         self.alike_at = (-1, -1)
         self.version = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rested:
+    """A person put to rest: the numbers of their last applications (0 begins a session), and what was foretold.
+
+    Some 600 bytes: 256 steps, eight applications with float16 chances, the experts' weights.
+    """
+
+    past: bytes
+    apps: bytes
+    chances: bytes
+    weights: bytes
+    last_s: float
 
 
 class NextAppForecasts:
@@ -58,6 +81,7 @@ class NextAppForecasts:
         slots: tells local time.
         network: the shared weights, to go on with those of an earlier run.
         trained: makes a person's experts from trained models, by their names; none without a model.
+        most_awake: people whose contexts are kept whole.
     """
 
     def __init__(
@@ -65,8 +89,15 @@ class NextAppForecasts:
         slots: WeekSlots,
         network: EvidenceNetwork | None = None,
         trained: Callable[[], dict[str, NextAppExpert]] = dict,
+        most_awake: int = MOST_AWAKE,
     ) -> None:
         self._trained = trained
+        self._most_awake = most_awake
+        self._rested: dict[UserId, _Rested] = {}
+        self._names: list[AppId] = [START]
+        self._numbers: dict[AppId, int] = {START: 0}
+        self._lessons: list[Lesson] = []
+        self._taught: Counter[UserId] = Counter()
         self.network = network or EvidenceNetwork()
         self._slots = slots
         self._people: dict[UserId, _Person] = {}
@@ -92,7 +123,7 @@ class NextAppForecasts:
         if person is None:
             if event.kind not in ACTIVITY:
                 return
-            person = self._people[event.user] = self._newcomer()
+            person = self._awake(event.user)
         if event.time_s < person.around.last_s:
             return
         if event.kind in (EventKind.APP_LAUNCH, EventKind.APP_FOCUS) and event.app is not None:
@@ -103,14 +134,18 @@ class NextAppForecasts:
     def forget(self, user: UserId) -> None:
         """Drop everything that is known of a person, also what they lent to others."""
         self._attributes.pop(user, None)
+        self._rested.pop(user, None)
         if self._people.pop(user, None) is not None:
             self._stale = True
+        self._lessons, self._taught = [], Counter()
 
     # Forecasting.
 
     def version(self, user: UserId, now_s: float) -> tuple[int, bool, int, int]:
         """Changes when the user's forecast does; the last part moves with what all share."""
         person = self._people.get(user)
+        if person is None and user in self._rested:
+            return (-2, True, 0, 0)
         third = int(self._slots.clock(now_s)[1] // 3)
         if person is None:
             return (-1, True, third, self._pool_version)
@@ -119,6 +154,9 @@ class NextAppForecasts:
     def predict(self, user: UserId, now_s: float, limit: int) -> list[LaunchProbability]:
         """The likeliest applications, likeliest first; an unknown user gets what others lend. Sums to 1 at most."""
         self._renew_pool()
+        rested = self._rested.get(user)
+        if rested is not None:
+            return self._foretold(rested, limit)
         person = self._people.get(user) or self._newcomer()
         self._lend(user, person, self._begins(person, now_s))
         shares = person.mixture.shares(person.around.at(now_s, self._slots))
@@ -158,14 +196,17 @@ class NextAppForecasts:
             self._renew_pool()
             self._lend(user, person, begins)
             person.mixture.learn(app, situation)
-            if person.mixture.lesson is not None:
-                person.lessons.append(person.mixture.lesson)
-                person.mixture.lesson = None
+            if person.mixture.lesson is not None and self._taught[user] < _LESSONS_A_PERSON:
+                self._taught[user] += 1
+                self._lessons.append(person.mixture.lesson)
+            person.mixture.lesson = None
         else:
             person.mixture.recall(app, situation)
         person.current = app
         if begins:
             person.around.position = 0
+            person.past.append(0)
+        person.past.append(self._number(app))
         person.around.turned_to_application(event.time_s)
         self._events += 1
         if self._events >= min(2 * self._pool_events, self._pool_events + _POOL_EVERY):
@@ -183,10 +224,57 @@ class NextAppForecasts:
         person.mixture.lent = self._pool.lend(app, self._attributes.get(user, Attributes()), person.alike)
 
     def _teach(self) -> None:
-        lessons = [lesson for person in self._people.values() for lesson in person.lessons]
-        for person in self._people.values():
-            person.lessons.clear()
-        self.network.learn(lessons[-4 * _BATCH :])
+        self.network.learn(self._lessons)
+        self._lessons, self._taught = [], Counter()
+
+    def _number(self, app: AppId) -> int:
+        """A small number for an application; with more than 65,535 of them, those that come late have none (START)."""
+        number = self._numbers.get(app)
+        if number is None and len(self._names) <= _MOST_APPS:
+            number = self._numbers[app] = len(self._names)
+            self._names.append(app)
+        return number or 0
+
+    def _awake(self, user: UserId) -> _Person:
+        """The person, made anew from their last applications if they were put to rest."""
+        person = self._people[user] = self._newcomer()
+        rested = self._rested.pop(user, None)
+        if rested is not None:
+            position = 0
+            for number in np.frombuffer(rested.past, dtype=np.uint16).tolist():
+                person.past.append(number)
+                position = 0 if number == 0 else position + 1
+                if number:
+                    person.current = self._names[number]
+                    person.mixture.recall(person.current, Situation(session_position=position - 1))
+            person.around.last_s = rested.last_s
+            weights = np.frombuffer(rested.weights, dtype=np.float32).tolist()
+            if len(weights) == len(person.mixture.weights):
+                person.mixture.weights = dict(zip(person.mixture.weights, weights, strict=True))
+        if len(self._people) > self._most_awake:
+            self._rest(user)
+        return person
+
+    def _rest(self, coming: UserId) -> None:
+        """Put an eighth of the people to rest, those not seen for longest; never whoever is coming."""
+        others = sorted((p.around.last_s, user) for user, p in self._people.items() if user != coming)
+        for last_s, user in others[: max(1, self._most_awake // 8)]:
+            person = self._people[user]
+            likely = self.predict(user, last_s + SESSION_GAP_S, _KEPT_APPS)
+            numbers = [self._number(one.app) for one in likely]
+            self._rested[user] = _Rested(
+                np.array(person.past, dtype=np.uint16).tobytes(),
+                np.array(numbers, dtype=np.uint16).tobytes(),
+                np.array([one.probability for one in likely], dtype=np.float16).tobytes(),
+                np.array(list(person.mixture.weights.values()), dtype=np.float32).tobytes(),
+                last_s,
+            )
+            del self._people[user]
+
+    def _foretold(self, rested: _Rested, limit: int) -> list[LaunchProbability]:
+        numbers, chances = np.frombuffer(rested.apps, np.uint16), np.frombuffer(rested.chances, np.float16)
+        found = zip(numbers.tolist(), chances.tolist(), strict=True)
+        return [LaunchProbability(self._names[n], c) for n, c in found if n][: max(limit, 0)]
 
     def _renew_pool(self) -> None:
         """Make the pool anew from the people that are there: at most 512, spread evenly over all."""

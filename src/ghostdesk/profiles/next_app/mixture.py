@@ -82,18 +82,23 @@ class NextAppMixture:
     own: Floats = field(default_factory=lambda: np.zeros(FEATURES, dtype=np.float32))
     lesson: Lesson | None = None
     """The last step as the network may learn it."""
+    _last: tuple[Situation, Lent, Opinion] | None = None
 
     def __post_init__(self) -> None:
         if not self.weights:
             self.weights = starting_weights((NETWORK, *self.experts))
 
     def opinion(self, situation: Situation = UNKNOWN) -> Opinion:
-        """Everyone's opinion now."""
+        """Everyone's opinion now. A question and the step after it share it."""
+        if self._last is not None and self._last[0] is situation and self._last[1] == self.lent:
+            return self._last[2]
         evidence = self.person.evidence(situation, self.lent)
         log_shares = self.network.scores(evidence.features, self.own)
         network = dict(zip(evidence.apps, np.exp(log_shares[:-1]).tolist(), strict=True))
         shares = {NETWORK: network, **{name: expert.shares(situation) for name, expert in self.experts.items()}}
-        return Opinion(evidence, log_shares, shares)
+        opinion = Opinion(evidence, log_shares, shares)
+        self._last = (situation, self.lent, opinion)
+        return opinion
 
     def shares(self, situation: Situation = UNKNOWN) -> Shares:
         """The forecast now: the experts' shares by their weights."""
@@ -112,17 +117,17 @@ class NextAppMixture:
     def learn(self, app: AppId, situation: Situation = UNKNOWN) -> None:
         """The person turned to `app`."""
         opinion = self.opinion(situation)
+        self._last = None
         apps = opinion.evidence.apps
         chosen = apps.index(app) if app in apps else len(apps)
         self.lesson = Lesson(opinion.evidence.features, chosen)
         self.weights = reweighed(self.weights, {n: s.get(app, 0.0) for n, s in opinion.shares.items()})
         self.own = corrected(self.own, self.lesson, opinion.log_shares)
-        self.person.learn(app, situation)
-        for expert in self.experts.values():
-            expert.learn(app, situation)
+        self.recall(app, situation)
 
     def recall(self, app: AppId, situation: Situation = UNKNOWN) -> None:
         """Learn from the long past: what followed what, without judging the experts by it. Ten times quicker."""
+        self._last = None
         self.person.learn(app, situation)
         for expert in self.experts.values():
             expert.learn(app, situation)

@@ -23,8 +23,8 @@ HIDDEN = 32
 _STEP = 3e-3
 _BETAS = (0.9, 0.99)
 _SHRINK = 1e-4
-_OWN_STEP = 0.02
-_OWN_SHRINK = 2e-3
+_OWN_STEP = 0.01
+_OWN_SHRINK = 5e-4
 _STEEPEST = 2.0
 """No step follows a steeper gradient than this: one odd batch moves little."""
 
