@@ -46,7 +46,7 @@ class CurveTraining:
     decay: float = 1e-2
     dropout: float = 0.1
     balance: float = 0.5
-    rows: int = 24_000
+    rows: int = 40_000
     seed: int = 0
 
 
