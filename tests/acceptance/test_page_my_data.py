@@ -1,6 +1,7 @@
 """One's own data in the page: the usage curve, consents, what is stored, modes, places and calendars.
 
-The server and the page are real; what lies stored is a fake's (`personal_fakes`), and no desktop runs.
+The server and the page are real, and no desktop runs. What lies stored is a fake's (`personal_fakes`), but for one test
+over the real personal part with a database.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from control_world import World
 from personal_fakes import HOSTILE, NOW_S, FakePersonal, sample_curve, sample_data
 from server_fakes import FakeDesktops, MemoryAccounts
 from xvnc_desktops import wait_for
@@ -22,6 +24,7 @@ from ghostdesk.control.service import AppView
 from ghostdesk.kernel.errors import StoreError
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.store.protocol import StoredUser
+from ghostdesk.telemetry.events import EventKind, TelemetrySource, UsageEvent
 
 pytestmark = pytest.mark.browser
 ADA, OLA = UserId("ada"), UserId("ola")
@@ -82,6 +85,7 @@ def test_the_curve_has_every_slot_that_was_sent_and_no_other(page: Any, site: An
     assert page.locator("#curve-picture .arrival").count() == 24
     assert page.locator("#curve-picture .lane").count() == 3 * 24
     assert page.locator("#curve-picture .band-80").count() == 3 * 24
+    page.hover("#curve-picture", position={"x": 460, "y": 40})
     shot(page, "my-data")
     page.get_by_text("48 hours").click()
     page.wait_for_function("() => document.querySelectorAll('#curve-picture .presence').length === 192")
@@ -394,3 +398,42 @@ def test_it_fits_a_telephone_and_every_control_has_a_name(page: Any, site: Any) 
           return ids.filter((id, at) => ids.indexOf(id) !== at); }"""
     )
     assert repeated == []
+
+
+def test_the_page_and_the_real_personal_part_understand_each_other(page: Any, site: Any, tmp_path: Path) -> None:
+    real = site.background.call(World, tmp_path)
+    real.forecast.arrival[ADA] = 0.25
+    real.forecast.apps[ADA] = ("firefox",)
+    site.service.personal = real.plane.personal
+    event = UsageEvent(real.clock.now_s(), EventKind.APP_FOCUS, ADA, AppId("firefox"))
+    site.background.call(real.plane.on_user_event, event)
+    page.goto(site.link())
+    page.wait_for_selector("body[data-view=home]")
+    page.click("#my-data-link")
+    page.wait_for_selector(".consent:has(#consent-focus):has-text('1 event stored')")
+    page.wait_for_selector("#curve-picture .arrival")
+    assert not page.is_checked("#consent-place") and not page.is_checked("#consent-calendar")
+    page.click("#places-on")
+    page.fill("#place-name", "Büro 2")
+    page.click("#place-form button")
+    page.click("[data-key='here-Büro 2']")
+    page.wait_for_selector("#places-list:has-text('You are here')")
+    page.click("#mode-new")
+    page.fill("#mode-name", "Writing")
+    for words in ("Texts", "Tables", "Slides", "Pictures", "Video", "Sound", "Web pages"):
+        page.get_by_label(words, exact=True).check()
+    page.click("#mode-form [type=submit]")
+    page.click("[data-key='mode-pick-Writing']")
+    page.wait_for_selector("#modes-list:has-text('Chosen')")
+    with page.expect_download() as download:
+        page.click("#export")
+    assert "Writing" in Path(download.value.path()).read_text()
+    page.click("#consent-focus")
+    page.wait_for_selector("#consents-done:has-text('Focus: off')")
+    assert TelemetrySource.FOCUS not in real.plane.personal.sources_of(ADA)
+    page.click("#delete-all")
+    page.click("#confirm-yes")
+    page.wait_for_selector("#stored-done:has-text('Deleted: 3 events')")
+    assert real.store.modes(ADA) == [] and real.store.places(ADA) == [] and not list(real.store.events(user=ADA))
+    assert ADA in real.forecast.forgotten
+    site.background.call(real.close)

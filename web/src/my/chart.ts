@@ -86,7 +86,7 @@ class Drawing {
     if (any(presence)) this.probabilities("You are there", presence, "presence", 1);
     if (any(arrival)) {
       const most = Math.max(...arrival.filter(isNumber));
-      this.probabilities("You sign in, if you have not before", arrival, "arrival", most > 0 ? Math.min(1, nice(most)) : 1);
+      this.probabilities("You sign in, if not in yet", arrival, "arrival", most > 0 ? Math.min(1, nice(most)) : 1);
     }
     const lanes = apps.filter((app) => any(app.in_use));
     if (lanes.length > 0) this.lanes(lanes);
@@ -129,7 +129,7 @@ class Drawing {
   }
 
   private probabilities(title: string, values: Values, kind: string, most: number): void {
-    const top = this.frame(title, `top line: ${percent(most)}`, PLOT);
+    const top = this.frame(title, `top: ${percent(most)}`, PLOT);
     values.forEach((value, slot) => {
       if (!isNumber(value)) return;
       const height = Math.min(1, Math.max(0, value) / most) * PLOT;
@@ -163,7 +163,7 @@ class Drawing {
     const drawn = BANDS.filter(([low, high]) => quantiles.slots.some((_, s) => quantile(quantiles, s, low) !== null && quantile(quantiles, s, high) !== null));
     const most = Math.max(...all);
     const scale = most > 0 ? niceOf(name, most) : 1;
-    const top = this.frame(LABELS[name] ?? name, `top line: ${amount(name, scale)}`, PLOT);
+    const top = this.frame(LABELS[name] ?? name, `top: ${amount(name, scale)}`, PLOT);
     const y = (value: number) => top + PLOT - Math.min(1, Math.max(0, value) / scale) * PLOT;
     quantiles.slots.forEach((_, slot) => {
       for (const [low, high, word] of drawn) {
