@@ -18,7 +18,8 @@ Floats = NDArray[np.float64]
 
 
 def day_slots(day: int) -> Floats:
-    return day * DAY_S + np.arange(SLOTS) * SLOT_S
+    starts: Floats = day * DAY_S + np.arange(SLOTS, dtype=np.float64) * SLOT_S
+    return starts
 
 
 def base_hazards() -> Floats:
