@@ -25,7 +25,7 @@ from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.next_app.expert import ExpertFactory
 
 FOLDS = 4
-_CHUNKS_A_JOB = 8
+_CHUNKS = 32
 Progress = Callable[[int, int], None]
 """Called with the steps done and all steps."""
 
@@ -71,6 +71,13 @@ class Outcome:
     alone: dict[str, Scored] = field(default_factory=dict)
     limits: dict[UserId, list[Predictability]] = field(default_factory=dict)
 
+    def merge(self, other: Outcome) -> None:
+        """Take in what was scored elsewhere."""
+        for mine, theirs in ((self.methods, other.methods), (self.alone, other.alone)):
+            for name, scored in theirs.items():
+                mine.setdefault(name, Scored()).merge(scored)
+        self.limits.update(other.limits)
+
 
 def evaluate_next_app(
     sequences: Sequence[AppSequence],
@@ -95,17 +102,18 @@ def evaluate_next_app(
     for sequence in sequences:
         by_user[sequence.user].append(sequence)
     workers = max(1, jobs if jobs is not None else usable_cores())
-    tasks = [*_fold_tasks(by_user, pooled, new_users), *_own_tasks(by_user, methods, new_users, workers)]
+    tasks = [*_fold_tasks(by_user, pooled, new_users), *_own_tasks(by_user, methods, new_users)]
     whole, done = sum(task.work() for task in tasks), 0
     outcome = Outcome({name: Scored() for name in (*methods, *pooled)})
     progress(0, whole)
-    for task, part in _run(tasks, workers):
-        for name, scored in part.methods.items():
-            outcome.methods.setdefault(name, Scored()).merge(scored)
-        for name, scored in part.alone.items():
-            outcome.alone.setdefault(name, Scored()).merge(scored)
-        outcome.limits.update(part.limits)
-        done += task.work()
+    waiting: dict[int, Outcome] = {}
+    merged = 0
+    for place, part in _run(tasks, workers):
+        waiting[place] = part
+        while merged in waiting:  # in order, so that sums of floats are the same whatever the processes do
+            outcome.merge(waiting.pop(merged))
+            merged += 1
+        done += tasks[place].work()
         progress(done, whole)
     return outcome
 
@@ -191,26 +199,27 @@ def _fold_tasks(
 
 
 def _own_tasks(
-    by_user: Mapping[UserId, Sequence[AppSequence]], methods: Mapping[str, ExpertFactory], new_users: bool, workers: int
+    by_user: Mapping[UserId, Sequence[AppSequence]], methods: Mapping[str, ExpertFactory], new_users: bool
 ) -> Iterator[_Task]:
     if not methods:
         return
     users = sorted(by_user, key=lambda user: -sum(len(one.apps) for one in by_user[user]))
-    chunks = min(len(users), workers * _CHUNKS_A_JOB)
+    chunks = min(len(users), _CHUNKS)
     for chunk in range(chunks):
         yield _OwnTask(tuple(one for user in users[chunk::chunks] for one in by_user[user]), methods, new_users)
 
 
-def _run(tasks: Sequence[_Task], workers: int) -> Iterator[tuple[_Task, Outcome]]:
+def _run(tasks: Sequence[_Task], workers: int) -> Iterator[tuple[int, Outcome]]:
+    """What each task found, with its place, as they end."""
     if workers == 1 or len(tasks) < 2:
-        for task in tasks:
-            yield task, task()
+        for place, task in enumerate(tasks):
+            yield place, task()
         return
     # A fresh process each, as forking one with threads (a progress bar, BLAS) may hang.
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_die_quietly)
     try:
-        futures: dict[Future[Outcome], _Task] = {executor.submit(_call, task): task for task in tasks}
+        futures: dict[Future[Outcome], int] = {executor.submit(_call, task): i for i, task in enumerate(tasks)}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
     except BrokenProcessPool:
