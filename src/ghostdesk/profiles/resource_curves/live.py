@@ -1,0 +1,166 @@
+"""Everyone's usage curves, live: a week of hourly means a user, and the model's quantiles of the hours to come.
+
+A user holds 348 bytes for each resource that anybody was measured in (1.7 kB for all five). Whoever has few hours is
+drawn towards everyone's quantiles, in which each user has the same vote, however much they use or report.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ghostdesk.kernel.ids import UserId
+from ghostdesk.profiles.baselines.slots import sane
+from ghostdesk.profiles.forecast import LEVELS, ResourceQuantiles
+from ghostdesk.profiles.resource_curves.hourly_store import HourlyStore
+from ghostdesk.profiles.resource_curves.model import CurveModel
+from ghostdesk.profiles.resource_curves.predictor import DAY_H, HORIZON_H, HOUR_S
+from ghostdesk.profiles.resource_curves.quantiles import LEVEL_VALUES, Floats, quantiles_of
+from ghostdesk.profiles.resource_curves.training import CurveTraining, train_curves
+
+RESOURCES = ("cpu_cores", "memory_bytes", "gpu_share", "network_bytes_per_s", "storage_bytes_per_s")
+MOST_HORIZON_H = 2 * DAY_H
+_PRIOR_HOURS = 6.0
+"""Everyone's quantiles weigh as much as so many hours of one's own."""
+_VOTERS = 1000
+_TRAINED_ON = 500
+
+
+class ResourceCurves:
+    """A week of hourly means of each user and resource, and what they foretell.
+
+    Args:
+        models: trained models by resource; a resource without one gets the plain mean of the experts.
+    """
+
+    def __init__(self, models: Mapping[str, CurveModel] | None = None) -> None:
+        self._models = dict(models or {})
+        self._store = HourlyStore()
+        self._everyone: dict[str, tuple[int, Floats]] = {}
+
+    def use(self, models: Mapping[str, CurveModel]) -> None:
+        """Serve other models from now on."""
+        self._models = dict(models)
+
+    @property
+    def models(self) -> Mapping[str, CurveModel]:
+        """The models in use."""
+        return self._models
+
+    def observe(self, user: UserId, resource: str, time_s: float, value: float) -> None:
+        """Learn one sample. Unknown resources, negative or infinite amounts and times before 1970 are left out.
+
+        Samples of earlier hours fill hours that are empty, for a week back; what is older is left out.
+        """
+        if resource in RESOURCES and sane(time_s) and math.isfinite(value) and value >= 0.0:
+            self._store.add(user, resource, int(time_s // HOUR_S), value)
+
+    def forget(self, user: UserId) -> None:
+        """Erase all that was measured of the user, and everyone's quantiles that they had a vote in."""
+        self._store.forget(user)
+        self._everyone.clear()
+
+    def measured(self) -> tuple[str, ...]:
+        """Resources that anybody was measured in."""
+        return tuple(resource for resource in RESOURCES if resource in self._store.resources())
+
+    def hours_known(self, user: UserId, resource: str, now_s: float) -> int:
+        """How many of the last 168 hours were measured."""
+        window = self._store.windows([user], resource, self._origin(now_s))
+        return int((~np.isnan(window)).sum())
+
+    def hourly_quantiles(
+        self, users: Sequence[UserId], resource: str, now_s: float, horizon_h: int = HORIZON_H
+    ) -> Floats:
+        """Quantiles of the hourly means to come, for many users at once, shape (users, horizon_h, levels).
+
+        The first hour is the one that `now_s` lies in, or from half past on the next. 0 where nobody was ever measured.
+        """
+        if not 1 <= horizon_h <= MOST_HORIZON_H:
+            raise ValueError(f"a horizon of {horizon_h} h: 1 to {MOST_HORIZON_H}")
+        origin = self._origin(now_s)
+        window = self._store.windows(users, resource, origin)
+        known = (~np.isnan(window)).sum(axis=1)
+        found = np.zeros((len(users), horizon_h, LEVEL_VALUES.size), dtype=np.float32)
+        has = known > 0
+        if has.any():
+            clock = np.full(int(has.sum()), origin % DAY_H, dtype=np.float64)
+            found[has] = self._model(resource).quantiles(window[has], clock, horizon_h)
+        own = (known / (known + _PRIOR_HOURS)).astype(np.float32)[:, None, None]
+        blended: Floats = found * own + self._pool(resource, origin) * (1 - own)
+        return blended
+
+    def quantiles(
+        self, users: Sequence[UserId], now_s: float, horizon_s: float, slot_s: float
+    ) -> tuple[ResourceQuantiles, ...]:
+        """Each user's quantiles, slot by slot, in the order of `users`; resources never measured are left out.
+
+        Slots shorter than an hour take the quantiles of the hour that their middle lies in; what is beyond 48 hours
+        takes those of the 48th. Raises `ValueError` for a horizon or slot that is not positive.
+        """
+        if not (slot_s > 0 and horizon_s > 0 and math.isfinite(horizon_s) and math.isfinite(slot_s)):
+            raise ValueError(f"a horizon of {horizon_s} s in slots of {slot_s} s")
+        slots = max(1, math.ceil(horizon_s / slot_s - 1e-9))
+        middles = now_s + (np.arange(slots) + 0.5) * slot_s
+        hours = np.clip(np.floor(middles / HOUR_S) - self._origin(now_s), 0, MOST_HORIZON_H - 1).astype(np.intp)
+        by_resource = {
+            resource: self.hourly_quantiles(users, resource, now_s, int(hours[-1]) + 1)[:, hours].tolist()
+            for resource in self.measured()
+        }
+        return tuple(
+            ResourceQuantiles(
+                now_s,
+                slot_s,
+                LEVELS,
+                {name: tuple(tuple(slot) for slot in rows[index]) for name, rows in by_resource.items()},
+            )
+            for index in range(len(users))
+        )
+
+    def train(self, now_s: float, options: CurveTraining | None = None) -> dict[str, CurveModel]:
+        """Models trained on the weeks held here, of at most 500 users a resource; `use` serves them."""
+        origin = self._origin(now_s)
+        trained = {}
+        for resource in self.measured():
+            weeks = self._store.windows(self._store.some_users(_TRAINED_ON), resource, origin)
+            trained[resource] = train_curves(weeks[~np.isnan(weeks).all(axis=1)], origin - weeks.shape[1], options)
+        return trained
+
+    def _origin(self, now_s: float) -> int:
+        """The first hour that is to come; from half past on, the hour that passes counts as known."""
+        return int((now_s + HOUR_S / 2) // HOUR_S)
+
+    def _model(self, resource: str) -> CurveModel:
+        return self._models.get(resource) or CurveModel.untrained()
+
+    def _pool(self, resource: str, origin: int) -> Floats:
+        """Everyone's quantiles, shape (levels,): of at most 1,000 users, one vote each; renewed every hour."""
+        kept = self._everyone.get(resource)
+        if kept is None or kept[0] != origin:
+            weeks = self._store.windows(self._store.some_users(_VOTERS), resource, origin)
+            weeks = weeks[~np.isnan(weeks).all(axis=1)]
+            votes = quantiles_of(weeks).reshape(1, -1)
+            pool = quantiles_of(votes)[0] if len(weeks) else np.zeros(LEVEL_VALUES.size, dtype=np.float32)
+            kept = self._everyone[resource] = (origin, np.sort(pool))
+        return kept[1]
+
+
+def models_to_arrays(models: Mapping[str, CurveModel]) -> tuple[dict[str, object], dict[str, Floats]]:
+    """The models of several resources as one header that JSON can hold, and arrays by name."""
+    headers: dict[str, object] = {}
+    arrays: dict[str, Floats] = {}
+    for resource, model in models.items():
+        headers[resource], own = model.to_arrays()
+        arrays |= {f"{resource}/{name}": array for name, array in own.items()}
+    return headers, arrays
+
+
+def models_from_arrays(headers: Mapping[str, object], arrays: Mapping[str, Floats]) -> dict[str, CurveModel]:
+    """The models that `models_to_arrays` gave. Raises `ConfigError` where one is foreign or damaged."""
+    found = {}
+    for resource, header in headers.items():
+        own = {name.removeprefix(f"{resource}/"): a for name, a in arrays.items() if name.startswith(f"{resource}/")}
+        found[resource] = CurveModel.from_arrays(header if isinstance(header, Mapping) else {}, own)
+    return found
