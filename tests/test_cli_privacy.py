@@ -103,13 +103,17 @@ def test_delete_asks_and_then_leaves_nothing(tmp_path: Path) -> None:
     store.close()
 
 
-def test_an_import_after_a_deletion_brings_nothing_back(tmp_path: Path) -> None:
+def test_an_import_after_a_deletion_brings_nothing_back_unless_the_operator_says_so(tmp_path: Path) -> None:
     history = tmp_path / "h.csv"
     history.write_text("user,time,event,app\nalice,1760000000,app-launch,editor\nbob,1760000000,app-launch,editor\n")
     fill(tmp_path)
     ghostdesk(tmp_path, "privacy", "delete", "alice", "--yes")
     report = json.loads(ghostdesk(tmp_path, "import", str(history), "--json").stdout)[0]
     assert report["new_events"] == 1
+    assert "Nothing of 'bob' was deleted" in failed(ghostdesk(tmp_path, "privacy", "allow-import", "bob"))
+    assert ghostdesk(tmp_path, "privacy", "allow-import", "alice").returncode == 0
+    history.write_text("user,time,event,app\nalice,1760000001,app-launch,editor\n")
+    assert json.loads(ghostdesk(tmp_path, "import", str(history), "--json").stdout)[0]["new_events"] == 1
 
 
 def test_consents_are_listed_and_set_within_what_the_operator_allows(tmp_path: Path) -> None:

@@ -113,6 +113,20 @@ def delete(
         out.print(f"deleted {deleted:,} events of {who}; a running ghostdesk forgets the rest within seconds")
 
 
+@app.command("allow-import")
+def allow_import(user: User, config: ConfigOption = None) -> None:
+    """Let a log from before USER's deletion be imported again, with their agreement or to mend a wrong import."""
+    store = open_settings_store(settings_of(config))
+    who = checked_user(user)
+    lifted = store.lift_deletions(who)
+    if lifted:
+        store.add_audit(time.time(), "operator", "allow import", who, "by the command line")
+    store.close()
+    if not lifted:
+        raise NotFound(f"Nothing of {who!r} was deleted.", "An import needs no permission then.")
+    out.print(f"events of {who} from before their deletion can be imported again; what was deleted stays deleted")
+
+
 @app.command("consent")
 def consent(
     user: User,

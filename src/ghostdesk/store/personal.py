@@ -149,3 +149,8 @@ class PersonalStore(Protocol):
     def deletions(self, since_s: float | None = None) -> Sequence[Deletion]:
         """What people deleted; with `since_s` only what was deleted then or later."""
         ...
+
+    def lift_deletions(self, user: UserId) -> int:
+        """Let events from before the user's deletions be taken again (an operator imports a corrected log); returns
+        how many deletions were lifted. What was deleted stays deleted."""
+        ...

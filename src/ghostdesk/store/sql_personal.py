@@ -260,6 +260,10 @@ class SqlPersonal(SqlAccess):
         known = {source.value: source for source in TelemetrySource} | {EVERYTHING: None}
         return [Deletion(row.user, known[row.source], row.time_s) for row in self._all(query) if row.source in known]
 
+    def lift_deletions(self, user: UserId) -> int:
+        """Let events from before the user's deletions be taken again; returns how many deletions were lifted."""
+        return self._execute(delete(deletions).where(deletions.c.user == user))
+
 
 def _delete_busy_times(connection: Connection, owner: str, calendar: str) -> None:
     connection.execute(delete(busy_times).where(busy_times.c.owner == owner, busy_times.c.calendar == calendar))
