@@ -11,6 +11,7 @@ from rich.console import Console
 from ghostdesk import __version__
 from ghostdesk.cli import accounts, history, modes, privacy, run, show
 from ghostdesk.cli.bench import app as bench_app
+from ghostdesk.cli.calendar import app as calendar_app
 from ghostdesk.cli.common import fail
 from ghostdesk.cli.evaluate import app as evaluate_app
 from ghostdesk.kernel.errors import GhostdeskError
@@ -34,6 +35,7 @@ app.command("forecast")(show.forecast)
 app.add_typer(accounts.app, name="user")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(modes.app, name="mode")
+app.add_typer(calendar_app, name="calendar")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(bench_app, name="bench")
 
