@@ -1,0 +1,255 @@
+"""Whether a new model goes live: it and the present one foretell the same recent history that neither was taught.
+
+Both are run in numpy, as the service runs them, over everyone's last steps. What counts is the log loss of the next
+application; the difference has an interval by a bootstrap over people (Efron 1979), as the steps of one person hang
+together. A new model goes live only when the whole interval is on its side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ghostdesk.kernel.ids import AppId
+from ghostdesk.profiles.features import FloatArray, SequenceBatch, Step
+from ghostdesk.profiles.lstm_step import LstmConfig, LstmState, Question, StepInputs, Weights, next_app_logs, step
+from ghostdesk.profiles.next_app.expert import ExpertFactory
+from ghostdesk.profiles.recent_apps import CANDIDATES
+from ghostdesk.profiles.sequences import batches_from_sequences
+from ghostdesk.training.plan import CONTEXT, WINDOW, Group, Split, groups
+from ghostdesk.training.shards import StepShards
+
+MOST_LOSS: Final = 13.8
+"""Nats that one surprise can cost: a probability below one in a million counts as that."""
+MOST_PEOPLE: Final = 1_000
+MOST_PEOPLE_SIMPLE: Final = 50
+"""The simple predictors are slow one by one; these people, spread evenly, are enough for what is only reported."""
+_RESAMPLES: Final = 2_000
+_Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Sums of log losses in nats, and numbers of steps, by person: both of shape (people,)."""
+
+    sums: _Floats
+    steps: _Floats
+
+    def mean(self) -> float:
+        """Over all steps; NaN without any."""
+        total = float(self.steps.sum())
+        return float(self.sums.sum()) / total if total else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """What the comparison found.
+
+    Args:
+        people, steps: on how much held-out history.
+        challenger, champion: mean log loss of the new and the present model in nats; None without a present one.
+        difference: challenger minus champion; below 0 the new one is better.
+        low, high: 95 % interval of the difference; None with fewer than two people.
+        simple: mean log loss of each simple predictor on some of the people.
+        challenger_on_those: the new model's on the same people.
+        promote: whether the new model goes live.
+        reason: why, in words.
+    """
+
+    people: int
+    steps: int
+    challenger: float
+    champion: float | None = None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    simple: Mapping[str, float] = field(default_factory=dict)
+    challenger_on_those: float | None = None
+    promote: bool = False
+    reason: str = ""
+
+
+def compare(
+    shards: StepShards,
+    memory_bytes: int,
+    config: LstmConfig,
+    challenger: Weights,
+    champion: tuple[LstmConfig, Weights] | None,
+    simple: Mapping[str, ExpertFactory],
+) -> GateReport:
+    """Score both models, and where there is no present one the simple predictors, on the last steps of everyone.
+
+    Args:
+        shards: everyone's steps.
+        memory_bytes: that the process may take.
+        config, challenger: the new model.
+        champion: the present model, if there is one that can be served.
+        simple: makes the simple predictors, by name.
+    """
+    splits = [Split.of(person.length) for person in shards.people]
+    spans = [(max(split.validation - CONTEXT, 0), split.validation, split.end) for split in splits]
+    chosen = _spread(len(spans), MOST_PEOPLE)
+    models = [(config, challenger), *([champion] if champion else [])]
+    losses = _models_losses(shards, spans, chosen, memory_bytes, models)
+    report = GateReport(len(chosen), int(losses[0].steps.sum()), losses[0].mean())
+    if champion:
+        return judged(report, losses[0], losses[1])
+    few = _spread(len(chosen), MOST_PEOPLE_SIMPLE)
+    sequences = [_steps(shards, spans, chosen[place]) for place in few]
+    means = {name: expert_losses(factory, sequences).mean() for name, factory in simple.items()}
+    own = Losses(losses[0].sums[list(few)], losses[0].steps[list(few)]).mean()
+    return first_model(report, means, own)
+
+
+def judged(report: GateReport, challenger: Losses, champion: Losses) -> GateReport:
+    """The decision between two models."""
+    difference = challenger.mean() - champion.mean()
+    interval = interval_of_difference(challenger, champion)
+    low, high = interval if interval else (None, None)
+    promote = (high if high is not None else difference) < 0.0
+    by = f"{abs(difference):.4f} nats a step (95 % interval {low:+.4f} to {high:+.4f})" if interval else ""
+    by = by or f"{abs(difference):.4f} nats a step (one person: no interval)"
+    if promote:
+        reason = f"better than the present model by {by}"
+    elif difference < 0.0:
+        reason = f"better by {by}, but that may be chance"
+    else:
+        reason = f"no better than the present model: worse by {by}"
+    return GateReport(
+        report.people, report.steps, challenger.mean(), champion.mean(), difference, low, high,
+        promote=promote, reason=reason,
+    )  # fmt: skip
+
+
+def first_model(report: GateReport, simple: Mapping[str, float], own: float) -> GateReport:
+    """The decision without a present model: it is one expert of a mixture, which trusts it as far as it is right."""
+    known = {name: loss for name, loss in simple.items() if math.isfinite(loss)}
+    if not known:
+        reason = "the first model; it is one expert in the mixture, which can ignore it"
+    else:
+        best = min(known, key=lambda name: known[name])
+        beats = own < known[best]
+        reason = (
+            f"the first model; better than the best simple predictor ({best}) by {known[best] - own:.4f} nats a step"
+            if beats
+            else f"only an expert in the mixture, which can ignore it: the simple predictor {best} is better "
+            f"by {own - known[best]:.4f} nats a step"
+        )
+    return GateReport(
+        report.people, report.steps, report.challenger, simple=dict(simple), challenger_on_those=own,
+        promote=True, reason=reason,
+    )  # fmt: skip
+
+
+def interval_of_difference(one: Losses, other: Losses, seed: int = 0) -> tuple[float, float] | None:
+    """95 % percentile interval of the difference of mean losses, people being drawn; None with fewer than two."""
+    people = int((one.steps > 0).sum())
+    if people < 2:
+        return None
+    keep = one.steps > 0
+    gaps, steps = (one.sums - other.sums)[keep], one.steps[keep]
+    rng = np.random.default_rng(seed)
+    found = np.empty(_RESAMPLES)
+    for i in range(_RESAMPLES):
+        drawn = rng.integers(0, people, people)
+        found[i] = gaps[drawn].sum() / steps[drawn].sum()
+    low, high = np.percentile(found, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def expert_losses(factory: ExpertFactory, sequences: Sequence[Sequence[Step]]) -> Losses:
+    """Losses of one person's experts, one sequence a person.
+
+    As the model, an expert is asked for the last 32 applications and "another": what it gives to older ones counts
+    for "another".
+    """
+    sums, counts = np.zeros(len(sequences)), np.zeros(len(sequences))
+    for person, steps in enumerate(sequences):
+        expert = factory()
+        recent: list[AppId] = []
+        for one in steps:
+            if one.app is None:
+                continue
+            if one.scored:
+                shares = expert.shares(one.situation)
+                listed = sum(shares.get(app, 0.0) for app in recent)
+                share = shares.get(one.app, 0.0) if one.app in recent else 1.0 - listed
+                sums[person] += min(-math.log(max(share, 1e-12)), MOST_LOSS)
+                counts[person] += 1
+            expert.learn(one.app, one.situation)
+            recent = [one.app, *(app for app in recent if app != one.app)][:CANDIDATES]
+    return Losses(sums, counts)
+
+
+@dataclass
+class _Run:
+    """One model going through the windows of one group."""
+
+    weights: Weights
+    state: LstmState
+    sums: _Floats
+    steps: _Floats
+
+    @classmethod
+    def begin(cls, config: LstmConfig, weights: Weights, users: int) -> _Run:
+        return cls(weights, LstmState.empty(users, config), np.zeros(users), np.zeros(users))
+
+    def take(self, batch: SequenceBatch) -> None:
+        everyone = np.arange(batch.users)
+        for t in range(batch.steps):
+            rank = batch.rank[:, t]
+            known = rank < CANDIDATES
+            statistics = batch.candidate_statistics[:, t]
+            chosen: FloatArray = np.where(
+                known[:, None], statistics[everyone, np.minimum(rank, CANDIDATES - 1)], np.float32(0.0)
+            ).astype(np.float32)
+            scored = batch.scored[:, t] > 0
+            if scored.any():
+                question = Question(
+                    batch.words[:, t], batch.numbers[:, t], batch.candidate_bucket[:, t], statistics,
+                    batch.list_statistics[:, t],
+                )  # fmt: skip
+                logs = next_app_logs(self.weights, self.state, question)
+                loss = -logs[everyone, np.minimum(rank, CANDIDATES)]
+                self.sums += np.where(scored, np.minimum(loss, MOST_LOSS), 0.0)
+                self.steps += scored
+            inputs = StepInputs(rank, batch.app_bucket[:, t], batch.words[:, t], batch.numbers[:, t], chosen)
+            self.state = step(self.weights, self.state, inputs)
+
+
+def _models_losses(
+    shards: StepShards,
+    spans: list[tuple[int, int, int]],
+    chosen: tuple[int, ...],
+    memory_bytes: int,
+    models: Sequence[tuple[LstmConfig, Weights]],
+) -> list[Losses]:
+    """Each window is made once and shown to all models."""
+    found = [Losses(np.zeros(len(chosen)), np.zeros(len(chosen))) for _ in models]
+    parts: tuple[Group, ...] = groups([spans[one][2] - spans[one][0] for one in chosen], memory_bytes, 0)
+    for part in parts:
+        runs = [_Run.begin(config, weights, len(part.people)) for config, weights in models]
+        sequences = [_steps(shards, spans, chosen[place]) for place in part.people]
+        for batch in batches_from_sequences(sequences, WINDOW):
+            for run in runs:
+                run.take(batch)
+        for losses, run in zip(found, runs, strict=True):
+            losses.sums[list(part.people)] = run.sums
+            losses.steps[list(part.people)] = run.steps
+        shards.release()
+    return found
+
+
+def _steps(shards: StepShards, spans: list[tuple[int, int, int]], person: int) -> list[Step]:
+    first, scored, end = spans[person]
+    return shards.steps(person, first, end, scored - first)
+
+
+def _spread(count: int, most: int) -> tuple[int, ...]:
+    """At most so many numbers below `count`, evenly spread."""
+    return tuple(np.unique(np.linspace(0, count - 1, min(count, most)).astype(int)).tolist()) if count else ()
