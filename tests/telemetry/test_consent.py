@@ -22,5 +22,5 @@ def test_both_must_agree_and_some_must_be_asked_first(
 ) -> None:
     allowed = allowed_sources(choices, operator)
     for source in TelemetrySource:
-        agreed = choices[source] if source in choices else source not in OPT_IN
+        agreed = choices.get(source, source not in OPT_IN)
         assert (source in allowed) == (agreed and source in operator)
