@@ -145,6 +145,33 @@ def test_one_person_cannot_shout_down_the_others() -> None:
     assert after < 0.5 * base_hazards().max() and before < after
 
 
+def test_there_is_room_for_any_number_of_people() -> None:
+    """Synthetic: two hundred people, of whom those with an even number come on holidays."""
+    holiday = Agenda([BusyTime(0.0, DAY_S, True, kind="holiday")])
+    effect, users = CalendarEffect(), [UserId(f"user-{person}") for person in range(200)]
+    for _ in range(20):
+        for person, user in enumerate(users):
+            synthetic_day(effect, user, holiday, 0, None if person % 2 else 8.5 * HOUR_S)
+    hazards = np.tile(base_hazards(), (200, 1))
+    highest = effect.adjust_many(users, hazards, holiday.slots(day_slots(0))).max(axis=1)
+    assert highest[::2].min() > 5 * highest[1::2].max()
+
+
+def test_many_at_once_are_as_one_by_one() -> None:
+    agenda = Agenda([BusyTime(day * DAY_S, (day + 1) * DAY_S, True, kind="holiday") for day in range(0, 30, 3)])
+    effect = CalendarEffect()
+    for day in range(20):
+        synthetic_day(effect, ALICE, agenda, day, None)
+        synthetic_day(effect, BOB, agenda, day, day * DAY_S + 8.5 * HOUR_S)
+    users = [ALICE, BOB, UserId("new")]
+    hazards = np.array([base_hazards(), base_hazards() * 2, base_hazards() / 2])
+    slots = agenda.slots(day_slots(21))
+    many = effect.adjust_many(users, hazards, slots)
+    for row, user in enumerate(users):
+        assert (many[row] == effect.adjust(user, hazards[row], slots)).all()
+    assert effect.adjust_many([], np.zeros((0, SLOTS)), slots).shape == (0, SLOTS)
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, SLOTS - 1), st.booleans()), max_size=30))
 def test_hazards_stay_probabilities(history: list[tuple[int, int, bool]]) -> None:
     agenda = Agenda(

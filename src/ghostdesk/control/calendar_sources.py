@@ -9,10 +9,10 @@ from ghostdesk.kernel.errors import NotFound
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.telemetry.calendars.addresses import AddressPolicy
 from ghostdesk.telemetry.calendars.days import check_region, parse_terms
+from ghostdesk.telemetry.calendars.digests import series_digest, series_key
 from ghostdesk.telemetry.calendars.entries import CalendarSource
 from ghostdesk.telemetry.calendars.errors import CalendarError
 from ghostdesk.telemetry.calendars.lines import decode_calendar, split_calendar, without_identity
-from ghostdesk.telemetry.calendars.reading import series_digest, series_key
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 
 _MAX_NAME_CHARS = 64

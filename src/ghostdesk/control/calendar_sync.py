@@ -8,22 +8,23 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
 from ghostdesk.kernel.errors import GhostdeskError, NotFound
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.telemetry.calendars.addresses import AddressPolicy
 from ghostdesk.telemetry.calendars.days import parse_terms, public_holidays, terms
+from ghostdesk.telemetry.calendars.digests import series_key
 from ghostdesk.telemetry.calendars.entries import BusyTime, CalendarSource
 from ghostdesk.telemetry.calendars.errors import CalendarError, CalendarRefused, CalendarSignInFailed
 from ghostdesk.telemetry.calendars.lines import split_calendar
-from ghostdesk.telemetry.calendars.reading import read_calendar, series_key
-from ghostdesk.telemetry.calendars.remote import Fetched, fetch_account, fetch_url
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
-from ghostdesk.telemetry.calendars.web import TOTAL_TIMEOUT_S, CalendarSession
 from ghostdesk.telemetry.consent import Consent, allowed_sources
 from ghostdesk.telemetry.events import TelemetrySource
+
+if TYPE_CHECKING:  # the libraries behind it take half a second to import, and most commands do not need them
+    from ghostdesk.telemetry.calendars.remote import Fetched
 
 log = logging.getLogger(__name__)
 DAY_S = 86_400.0
@@ -80,7 +81,7 @@ class CalendarOptions:
     ca_file: str | None = None
     sync_every_s: float = 900.0
     operator_sources: Collection[TelemetrySource] = tuple(TelemetrySource)
-    total_timeout_s: float = TOTAL_TIMEOUT_S
+    total_timeout_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +234,9 @@ class CalendarSync:
 
     def _fetch(self, source: CalendarSource, since_s: float, until_s: float, version: str) -> Fetched | None:
         """What the source has as iCalendar text; None for holidays and terms."""
+        from ghostdesk.telemetry.calendars.remote import Fetched, fetch_account, fetch_url
+        from ghostdesk.telemetry.calendars.web import CalendarSession
+
         if source.kind == "file":
             return Fetched((split_calendar(self._secret(source, "text")),))
         if source.kind not in REMOTE:
@@ -257,6 +261,8 @@ class CalendarSync:
             return found, _terms_problem(found, until_s - AHEAD_S)
         if fetched is None:
             raise CalendarError(f"There is no kind of calendar {source.kind!r}.", "Remove it, and add it again.")
+        from ghostdesk.telemetry.calendars.reading import read_calendar
+
         key = series_key(self._secrets.series_key(), source.user)
         reading = read_calendar(fetched.texts, since_s, until_s, timezone=zone, key=key)
         return reading.times, reading.describe_problem()

@@ -12,6 +12,8 @@ outvoted by what happens.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -42,7 +44,7 @@ _FIRST_ROWS = 64
 
 
 class CalendarEffect:
-    """Learns online; holds 136 bytes for each person with a calendar, none for the others."""
+    """Learns online; holds 136 bytes for each person of whom a calendar said something, none for the others."""
 
     def __init__(self) -> None:
         self._rows: dict[UserId, int] = {}
@@ -64,13 +66,27 @@ class CalendarEffect:
             Hazards in [0, 0.995]; exactly those that were given where the calendar says nothing.
         """
         given = np.asarray(hazards, float)
-        if slots is None:
-            return given
+        return given if slots is None else self.adjust_many([user], given[None], slots)[0]
+
+    def adjust_many(self, users: Sequence[UserId], hazards: ArrayLike, slots: SlotFeatures) -> Floats:
+        """The same for many people at once, under one calendar (everybody's holidays and terms).
+
+        Args:
+            users: whose.
+            hazards: shape (users, slots).
+            slots: what the calendar says of each slot, for all of them.
+
+        Returns:
+            Hazards of the same shape.
+        """
+        given = np.asarray(hazards, float)
+        factors = self._factors_of(users)
         near, day = _cells(slots)
-        factors = self._factors(user)
         factor = _taken(factors, near) * _taken(factors, day)
-        rate = -np.log1p(-np.clip(given, 0.0, MAX_HAZARD))
-        adjusted: Floats = np.where(factor == 1.0, given, np.minimum(-np.expm1(-rate * factor), MAX_HAZARD))
+        changed = factor != 1.0
+        adjusted = given.copy()
+        rate = -np.log1p(-np.clip(given[changed], 0.0, MAX_HAZARD))
+        adjusted[changed] = np.minimum(-np.expm1(-rate * factor[changed]), MAX_HAZARD)
         return adjusted
 
     def learn(self, user: UserId, hazards: ArrayLike, slots: SlotFeatures | None, arrived: ArrayLike) -> None:
@@ -87,7 +103,8 @@ class CalendarEffect:
         near, day = _cells(slots)
         rate = -np.log1p(-np.clip(np.asarray(hazards, float), 0.0, MAX_HAZARD))
         happened = np.asarray(arrived, float)
-        counts = self._counts[self._row(user)]
+        row = self._row(user)  # may put a longer array in the place of the counts
+        counts = self._counts[row]
         factors = _posterior(counts, _ASSUMED, _POOLED_WEIGHT)  # no one else's, or `forget` would leave a trace here
         for cells, others in ((near, day), (day, near)):
             known = cells != _UNKNOWN
@@ -128,6 +145,12 @@ class CalendarEffect:
         row = self._rows.get(user)
         return self._common if row is None else _posterior(self._counts[row], self._common, _POOLED_WEIGHT)
 
+    def _factors_of(self, users: Sequence[UserId]) -> Floats:
+        rows = np.fromiter((self._rows.get(user, -1) for user in users), np.int64, len(users))
+        factors = _posterior(self._counts[rows], self._common, _POOLED_WEIGHT)
+        factors[rows < 0] = self._common
+        return factors
+
     def _pool(self) -> None:
         self._common = _posterior(self._counts.sum(axis=0, dtype=float), _ASSUMED, _ASSUMED_WEIGHT)
         self._learned_since = 0
@@ -143,8 +166,8 @@ class CalendarEffect:
 
 def _posterior(counts: NDArray[np.floating], prior: Floats, weight: float) -> Floats:
     """Posterior mean of each cell's factor under a Gamma prior with this mean, worth `weight` expected arrivals."""
-    happened, expected = counts.astype(float)
-    ratio: Floats = (happened + weight * prior) / (expected + weight)
+    counted = counts.astype(float)
+    ratio: Floats = (counted[..., 0, :] + weight * prior) / (counted[..., 1, :] + weight)
     return ratio.clip(_LOWEST, _HIGHEST)
 
 
@@ -167,4 +190,4 @@ def _cells(slots: SlotFeatures) -> tuple[Cells, Cells]:
 
 
 def _taken(factors: Floats, cells: Cells) -> Floats:
-    return np.where(cells == _UNKNOWN, 1.0, factors[cells])
+    return np.where(cells == _UNKNOWN, 1.0, factors[..., cells])

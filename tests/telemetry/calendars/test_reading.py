@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ghostdesk.telemetry.calendars.digests import series_digest, series_key
 from ghostdesk.telemetry.calendars.errors import CalendarError
 from ghostdesk.telemetry.calendars.lines import MAX_BYTES, decode_calendar, split_calendar, without_identity
-from ghostdesk.telemetry.calendars.reading import CalendarReading, read_calendar, series_digest, series_key
+from ghostdesk.telemetry.calendars.reading import CalendarReading, read_calendar
 
 BERLIN = ZoneInfo("Europe/Berlin")
 KEY = b"k" * 32

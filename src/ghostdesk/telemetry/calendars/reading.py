@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections import Counter
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 
+from ghostdesk.telemetry.calendars.digests import series_digest
 from ghostdesk.telemetry.calendars.entries import BusyTime
 from ghostdesk.telemetry.calendars.lines import Block, CalendarLines
 from ghostdesk.telemetry.calendars.series import Entry, UnreadableEntry, occurrences, parse_entry
@@ -48,18 +48,6 @@ class CalendarReading:
         if self.unknown_zones:
             said.append(f"{self.unknown_zones} time zones are unknown; times in them were read as local.")
         return " ".join(said)
-
-
-def series_key(key: bytes, user: str | None) -> bytes:
-    """The key of one person's series: the same meeting in two people's calendars has two digests."""
-    return hashlib.blake2b((user or "").encode(), key=key[:64], digest_size=32).digest()
-
-
-def series_digest(uid: str, key: bytes) -> str:
-    """16 hexadecimal digits that stand for a UID and cannot be read back without the key; empty for no UID."""
-    if not uid:
-        return ""
-    return hashlib.blake2b(uid.encode("utf-8", "surrogatepass"), key=key, digest_size=8).hexdigest()
 
 
 def read_calendar(
