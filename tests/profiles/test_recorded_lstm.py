@@ -1,7 +1,7 @@
 """The LSTM on recorded sequences of people it was not trained on, where the data and torch are at hand.
 
-Run as a script, it trains on the training rows of half of the users of a file of `next-app` and prints the scores on the
-test rows of the others; as a test, it checks a part against partial matching.
+Run as a script, it trains on the training rows of half of the users of a file of `next-app` and prints the scores on
+the test rows of the others; as a test, it checks a part against partial matching.
 """
 
 import csv

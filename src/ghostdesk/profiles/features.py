@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from operator import attrgetter
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,8 @@ TIME_BINS: Final = len(TIME_EDGES_S)
 _LOGS: Final = ("gap_s", "session_position", "dwell_s", *RESOURCES)
 _FLAGS: Final = ("microphone", "camera", "holiday")
 _RAW: Final = (*_LOGS, "calendar_minutes", *_FLAGS, "hour", "weekday")
+_GET_RAW = attrgetter(*_RAW)
+_GET_RESOURCES = attrgetter(*RESOURCES)
 _LOG_UNITS: Final = np.array([1.0, 1.0, 1.0, *_RESOURCE_UNITS])
 _LOG_LIMITS: Final = np.array([30 * 86_400.0, 10_000.0, 86_400.0, *_RESOURCE_LIMITS])
 _LOG_SPANS: Final = np.array([8.0, 4.0, 6.0, 4.0, 10.0, 4.0, 10.0, 10.0])
@@ -154,8 +157,7 @@ def situation_numbers(situations: Sequence[Situation]) -> FloatArray:
 
     Amounts and times are logarithms; the hour is two harmonics, so that midnight has no edge.
     """
-    raw = np.array([[number_or_nan(getattr(one, name)) for name in _RAW] for one in situations], np.float64)
-    raw = raw.reshape(len(situations), len(_RAW))
+    raw = _numbers(situations, _GET_RAW, len(_RAW))
     missing = ~np.isfinite(raw)
     raw[missing] = 0.0
     found = np.zeros((len(raw), NUMBERS), np.float32)
@@ -173,6 +175,21 @@ def situation_numbers(situations: Sequence[Situation]) -> FloatArray:
     day = np.where(missing[:, -1], 7, np.clip(raw[:, -1], 0, 6)).astype(np.int64)
     found[rows, end + 5 + day] = 1.0
     return found
+
+
+def _numbers(situations: Sequence[Situation], get: Callable[[Situation], Any], width: int) -> npt.NDArray[np.float64]:
+    rows = [get(one) for one in situations]
+    try:
+        found = np.array(rows, np.float64)  # None becomes NaN
+    except OverflowError:
+        found = np.array([[number_or_nan(value) for value in row] for row in rows], np.float64)
+    return found.reshape(len(rows), width)
+
+
+def resources_used(situations: Sequence[Situation]) -> npt.NDArray[np.float64]:
+    """(n, len(RESOURCES)) amounts as they are, NaN where not known."""
+    found = _numbers(situations, _GET_RESOURCES, len(RESOURCES))
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def number_or_nan(value: float | None) -> float:

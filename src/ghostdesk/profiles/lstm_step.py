@@ -55,10 +55,10 @@ class LstmConfig:
     word_embedding: int = 4
     rank_embedding: int = 8
     gate: int = 24
-    dropout: float = 0.1
+    dropout: float = 0.3
     situation_dropout: float = 0.1
     learning_rate: float = 3e-3
-    weight_decay: float = 1e-3
+    weight_decay: float = 0.3
     clip_norm: float = 1.0
     time_weight: float = 0.2
     resource_weight: float = 0.5
@@ -300,7 +300,8 @@ def resource_quantiles(weights: Weights, state: LstmState, numbers: FloatArray) 
 
 
 def _word_vectors(weights: Weights, words: IntArray) -> FloatArray:
-    return weights["word_embedding"][words + _WORD_OFFSETS].reshape(len(words), -1)
+    found: FloatArray = weights["word_embedding"][words + _WORD_OFFSETS].reshape(len(words), -1)
+    return found
 
 
 def _sigmoid(values: FloatArray) -> FloatArray:

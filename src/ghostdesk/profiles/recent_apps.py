@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 CANDIDATES: Final = 32
 """Length of the list of recent applications."""
-LENGTH: Final = 512
+LENGTH: Final = 1024
 """Length of the ring."""
 STATISTICS: Final = 14
 """Statistics of a candidate: logarithms of shares (partial matching of all orders together, orders 1, 2 and 3, the last
@@ -32,8 +32,11 @@ _HOUR_BLOCKS: Final = 8
 _FLOOR: Final = 1e-3
 _FORGET = (0.98 ** np.arange(LENGTH)).astype(np.float64)
 """Weight of the n-th last match, as in `baselines.ppm`."""
-_FAST = (0.9 ** np.arange(LENGTH)).astype(np.float64)
+_FORGOTTEN: Final = 640
+"""Uses of an application that are further back weigh less than 3e-6 together with `_FORGET`."""
+_FAST = (0.9 ** np.arange(96)).astype(np.float64)
 _SLOW = (0.998 ** np.arange(LENGTH)).astype(np.float64)
+_FLOORS = np.array([_FLOOR / 4, *[_FLOOR] * 7], np.float32)[:, None, None]
 _LONGER = 4.0 ** np.arange(_LONGEST + 1)
 _PLACES = np.arange(CANDIDATES)
 
@@ -112,21 +115,23 @@ class RecentApps:
         Returns:
             (rows, CANDIDATES, STATISTICS) by recency, 0 where there is no candidate; (rows, LIST_STATISTICS).
         """
-        by_slot, of_list = self._matches(rows)
-        by_slot[:, :, 6] = np.log(_FLOOR + self._hour_shares(rows, hour))
+        planes, of_list = self._matches(rows)
+        planes[6] = self._hour_shares(rows, hour)
+        planes[:8] += _FLOORS
+        np.log(planes[:8], out=planes[:8])
         since = self.steps[rows][:, None] - self.last_step[rows].astype(np.float64)
-        by_slot[:, :, 8] = np.log1p(np.maximum(since, 0.0)) / 4
+        planes[8] = np.log1p(np.maximum(since, 0.0)) / 4
         ago = time_s[:, None] - self.last_s[rows]
         told = (self.last_s[rows] > 0) & ~np.isnan(ago)
-        by_slot[:, :, 11] = np.where(told, np.log1p(np.clip(np.where(told, ago, 0.0), 0.0, 2.0**32)) / 10, 0.0)
-        by_slot[:, :, 12] = told
-        by_slot[:, :, 13] = ~np.isnan(hour)[:, None]
+        planes[11] = np.where(told, np.log1p(np.clip(np.where(told, ago, 0.0), 0.0, 2.0**32)) / 10, 0.0)
+        planes[12] = told
+        planes[13] = ~np.isnan(hour)[:, None]
         order = self.order[rows]
         empty = order == _NONE
         places = np.where(empty, 0, order).astype(np.intp)
-        ranked = np.take_along_axis(by_slot, places[:, :, None], axis=1)
+        ranked: Singles = planes.transpose(1, 2, 0)[np.arange(len(rows))[:, None], places]
         ranked[empty] = 0.0
-        return ranked.astype(np.float32), of_list.astype(np.float32)
+        return ranked, of_list.astype(np.float32)
 
     def _take_place(self, rows: Ints, slot: npt.NDArray[np.uint8], number: Ints) -> None:
         """A new application takes a place; what the ring and the counts say of the one before it is dropped."""
@@ -153,87 +158,84 @@ class RecentApps:
         shares[np.isnan(hour)] = 0.0
         return shares
 
-    def _matches(self, rows: Ints) -> tuple[Floats, Floats]:
-        """Statistics read from the ring, by place in the table; those of time stay 0."""
+    def _matches(self, rows: Ints) -> tuple[Singles, Floats]:
+        """Statistics read from the ring, (STATISTICS, rows, CANDIDATES) by place in the table: shares not yet as
+        logarithms, those of time still 0; and those of the list."""
         ring = self.ring[rows]
         people = len(rows)
-        stats = np.zeros((people, CANDIDATES, STATISTICS))
+        planes = np.zeros((STATISTICS, people, CANDIDATES), np.float32)
         of_list = np.zeros((people, LIST_STATISTICS))
-        usual = _shares_of_all(ring)
-        stats[:, :, 4] = np.log(_FLOOR + usual[0])
-        stats[:, :, 5] = np.log(_FLOOR + usual[1])
+        planes[4], planes[5] = _shares(_counts_of_all(ring, _FAST)), _shares(_counts_of_all(ring, _SLOW))
         who, where, length = _find_matches(ring)
         follower = ring[who, where - 1]
         index = who * CANDIDATES + follower
         cells = people * CANDIDATES
-        blend, left = _with_escape(usual[2].reshape(people, CANDIDATES), None, np.ones(people))
+        blend, left = _with_escape(_counts_of_all(ring, _FORGET[:_FORGOTTEN]), None, np.ones(people))
         for order in range(1, _ORDERS + 1):
-            chosen = length >= order
-            of_list[:, 5 + order] = 0.0
-            if not chosen.any():
-                stats[:, :, order] = np.log(_FLOOR)
-                continue
-            nth = _counted(who[chosen], people)
-            counts: Floats = (
-                np.bincount(index[chosen], _FORGET[nth], cells).reshape(people, CANDIDATES).astype(np.float64)
-            )
+            chosen = np.flatnonzero(length >= order)
+            if not len(chosen):
+                break
+            own = who[chosen]
+            counts: Floats = np.bincount(index[chosen], _FORGET[_counted(own, people)], cells).astype(np.float64)
+            counts = counts.reshape(people, CANDIDATES)
             whole = counts.sum(axis=1) + (counts > 0).sum(axis=1)
-            stats[:, :, order] = np.log(_FLOOR + counts / np.maximum(whole, 1.0)[:, None])
-            of_list[:, 5 + order] = np.log1p(np.bincount(who[chosen], minlength=people)) / 5
+            planes[order] = counts / np.maximum(whole, 1.0)[:, None]
+            of_list[:, 5 + order] = np.log1p(np.bincount(own, minlength=people)) / 5
             blend, left = _with_escape(counts, blend, left)
-        stats[:, :, 0] = np.log(_FLOOR / 4 + blend)
-        stats[:, :, 9] = 1.0
+        planes[0] = blend
+        planes[9] = 1.0
         if len(who):
-            self._longest(who, follower, length, index, stats)
+            _longest(who, follower, length, index, planes)
             np.maximum.at(of_list[:, 5], who, length / _LONGEST)
-        else:
-            stats[:, :, 7] = np.log(_FLOOR)
         of_list[:, 0] = np.log(_FLOOR / 4 + left) / 4
         of_list[:, 1] = np.log1p(self.steps[rows]) / 8
         of_list[:, 2] = (self.order[rows] != _NONE).mean(axis=1)
         of_list[:, 3] = ((ring[:, :63] == ring[:, 1:64]) & (ring[:, 1:64] != _NONE)).mean(axis=1)
         of_list[:, 4] = self.novelty[rows]
-        return stats, of_list
+        return planes, of_list
 
-    @staticmethod
-    def _longest(who: Ints, follower: npt.NDArray[np.uint8], length: Ints, index: Ints, stats: Floats) -> None:
-        """What followed the longest matches, and what followed the last application most recently."""
-        people = len(stats)
-        nth = _counted(who, people)
-        votes = np.bincount(index, _LONGER[length] * _FORGET[nth], people * CANDIDATES).reshape(people, CANDIDATES)
-        whole = np.bincount(who, _LONGER[length] * _FORGET[nth], people)
-        stats[:, :, 7] = np.log(_FLOOR + votes / np.maximum(whole, 1.0)[:, None])
-        # assigned backwards, so that the latest match is the one that stays
-        stats[who[::-1], follower[::-1], 9] = np.log1p(nth[::-1]) / np.log1p(LENGTH)
-        best = np.zeros(people, np.int64)
-        np.maximum.at(best, who, length)
-        top = np.flatnonzero(length == best[who])[::-1]
-        latest = np.full(people, -1)
-        latest[who[top]] = follower[top]
-        has = latest >= 0
-        stats[np.flatnonzero(has), latest[has], 10] = best[has] / _LONGEST
+
+def _longest(who: Ints, follower: npt.NDArray[np.uint8], length: Ints, index: Ints, planes: Singles) -> None:
+    """What followed the longest matches, and what followed the last application most recently."""
+    people = planes.shape[1]
+    nth = _counted(who, people)
+    weight = _LONGER[length] * _FORGET[nth]
+    votes = np.bincount(index, weight, people * CANDIDATES).reshape(people, CANDIDATES)
+    planes[7] = votes / np.maximum(np.bincount(who, weight, people), 1.0)[:, None]
+    # assigned backwards, so that the latest match is the one that stays
+    planes[9][who[::-1], follower[::-1]] = np.log1p(nth[::-1]) / np.log1p(LENGTH)
+    best = np.zeros(people, np.int64)
+    np.maximum.at(best, who, length)
+    top = np.flatnonzero(length == best[who])[::-1]
+    latest = np.full(people, -1)
+    latest[who[top]] = follower[top]
+    has = np.flatnonzero(latest >= 0)
+    planes[10][has, latest[has]] = best[has] / _LONGEST
 
 
 def _hour_block(hour: Floats) -> Ints:
     return np.clip(hour * (_HOUR_BLOCKS / 24), 0, _HOUR_BLOCKS - 1).astype(np.int64)
 
 
-def _shares_of_all(ring: npt.NDArray[np.uint8]) -> Floats:
-    """(3, people, CANDIDATES): shares of the last ten or so, of all, and weights that forget as the matches do."""
-    who, where = np.nonzero(ring != _NONE)
-    index = who * CANDIDATES + ring[who, where]
-    cells = len(ring) * CANDIDATES
-    found = np.stack([np.bincount(index, kind[where], cells) for kind in (_FAST, _SLOW, _FORGET)]).astype(np.float64)
-    found = found.reshape(3, len(ring), CANDIDATES)
-    found[:2] /= np.maximum(found[:2].sum(axis=2, keepdims=True), 1.0)
+def _counts_of_all(ring: npt.NDArray[np.uint8], weights: Floats) -> Floats:
+    """(people, CANDIDATES): the uses of each, weighted by how long ago they were."""
+    part = ring[:, : len(weights)]
+    index = part + (np.arange(len(ring)) * (_NONE + 1))[:, None]
+    counts: Floats = np.bincount(index.ravel(), np.tile(weights, len(ring)), len(ring) * (_NONE + 1)).astype(np.float64)
+    return counts.reshape(len(ring), _NONE + 1)[:, :CANDIDATES]
+
+
+def _shares(counts: Floats) -> Floats:
+    found: Floats = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
     return found
 
 
 def _find_matches(ring: npt.NDArray[np.uint8]) -> tuple[Ints, Ints, Ints]:
     """Rows, columns and lengths (1 to `_LONGEST`) of what equals the ring's end; only those with a known follower."""
     body = ring[:, 1:]
-    who, where = np.nonzero((body == ring[:, :1]) & (ring[:, :-1] != _NONE) & (body != _NONE))
-    where = where + 1
+    who, where = np.nonzero(body == ring[:, :1])
+    known = (ring[who, where] != _NONE) & (ring[who, 0] != _NONE)
+    who, where = who[known], where[known] + 1
     length = np.ones(len(who), np.int64)
     alive = np.arange(len(who))
     for back in range(1, _LONGEST):

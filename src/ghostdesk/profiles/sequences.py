@@ -24,6 +24,7 @@ from ghostdesk.profiles.features import (
     app_bucket,
     number_or_nan,
     resource_scale,
+    resources_used,
     situation_numbers,
     situation_words,
 )
@@ -93,13 +94,8 @@ class _User:
             situation_numbers(situations),
             waits(time_s, has_app),
             waits(time_s, np.array([step.sign_in for step in steps], bool)),
-            coming_use(time_s, _used(steps)),
+            coming_use(time_s, resources_used(situations)),
         )
-
-
-def _used(steps: Sequence[Step]) -> Floats:
-    raw = [[number_or_nan(getattr(step.situation, name)) for name in RESOURCES] for step in steps]
-    return np.array(raw, np.float64).reshape(len(steps), len(RESOURCES))
 
 
 def waits(time_s: Floats, happens: npt.NDArray[np.bool_]) -> tuple[IntArray, IntArray]:

@@ -1,6 +1,6 @@
 """The LSTM as one person's expert: served in numpy, one step an event, nothing of the past replayed.
 
-Some 1.4 KiB are kept of a person: the state as float16 (256 bytes at 64 units), and the recent applications.
+Some 1.9 KiB are kept of a person: the state as float16 (256 bytes at 64 units), and the recent applications.
 """
 
 from __future__ import annotations
