@@ -14,6 +14,9 @@ from ghostdesk.cli.bench import app as bench_app
 from ghostdesk.cli.calendar import app as calendar_app
 from ghostdesk.cli.common import fail
 from ghostdesk.cli.evaluate import app as evaluate_app
+from ghostdesk.cli.model import app as model_app
+from ghostdesk.cli.simulate import app as simulate_app
+from ghostdesk.cli.train import train
 from ghostdesk.kernel.errors import GhostdeskError
 
 app = typer.Typer(
@@ -37,6 +40,9 @@ app.add_typer(privacy.app, name="privacy")
 app.add_typer(modes.app, name="mode")
 app.add_typer(calendar_app, name="calendar")
 app.add_typer(evaluate_app, name="evaluate")
+app.command("train")(train)
+app.add_typer(model_app, name="model")
+app.add_typer(simulate_app, name="simulate")
 app.add_typer(bench_app, name="bench")
 
 

@@ -13,37 +13,19 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
-from ghostdesk.kernel.ids import AppId
-from ghostdesk.profiles.features import FloatArray, SequenceBatch, Step
-from ghostdesk.profiles.lstm_step import LstmConfig, LstmState, Question, StepInputs, Weights, next_app_logs, step
+from ghostdesk.profiles.features import Step
+from ghostdesk.profiles.lstm_step import LstmConfig, Weights
 from ghostdesk.profiles.next_app.expert import ExpertFactory
-from ghostdesk.profiles.recent_apps import CANDIDATES
 from ghostdesk.profiles.sequences import batches_from_sequences
 from ghostdesk.training.plan import CONTEXT, WINDOW, Group, Split, groups
+from ghostdesk.training.scoring import Losses, ModelRun, expert_losses
 from ghostdesk.training.shards import StepShards
 
-MOST_LOSS: Final = 13.8
-"""Nats that one surprise can cost: a probability below one in a million counts as that."""
 MOST_PEOPLE: Final = 1_000
 MOST_PEOPLE_SIMPLE: Final = 50
 """The simple predictors are slow one by one; these people, spread evenly, are enough for what is only reported."""
 _RESAMPLES: Final = 2_000
-_Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Losses:
-    """Sums of log losses in nats, and numbers of steps, by person: both of shape (people,)."""
-
-    sums: _Floats
-    steps: _Floats
-
-    def mean(self) -> float:
-        """Over all steps; NaN without any."""
-        total = float(self.steps.sum())
-        return float(self.sums.sum()) / total if total else math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,66 +144,6 @@ def interval_of_difference(one: Losses, other: Losses, seed: int = 0) -> tuple[f
     return float(low), float(high)
 
 
-def expert_losses(factory: ExpertFactory, sequences: Sequence[Sequence[Step]]) -> Losses:
-    """Losses of one person's experts, one sequence a person.
-
-    As the model, an expert is asked for the last 32 applications and "another": what it gives to older ones counts
-    for "another".
-    """
-    sums, counts = np.zeros(len(sequences)), np.zeros(len(sequences))
-    for person, steps in enumerate(sequences):
-        expert = factory()
-        recent: list[AppId] = []
-        for one in steps:
-            if one.app is None:
-                continue
-            if one.scored:
-                shares = expert.shares(one.situation)
-                listed = sum(shares.get(app, 0.0) for app in recent)
-                share = shares.get(one.app, 0.0) if one.app in recent else 1.0 - listed
-                sums[person] += min(-math.log(max(share, 1e-12)), MOST_LOSS)
-                counts[person] += 1
-            expert.learn(one.app, one.situation)
-            recent = [one.app, *(app for app in recent if app != one.app)][:CANDIDATES]
-    return Losses(sums, counts)
-
-
-@dataclass
-class _Run:
-    """One model going through the windows of one group."""
-
-    weights: Weights
-    state: LstmState
-    sums: _Floats
-    steps: _Floats
-
-    @classmethod
-    def begin(cls, config: LstmConfig, weights: Weights, users: int) -> _Run:
-        return cls(weights, LstmState.empty(users, config), np.zeros(users), np.zeros(users))
-
-    def take(self, batch: SequenceBatch) -> None:
-        everyone = np.arange(batch.users)
-        for t in range(batch.steps):
-            rank = batch.rank[:, t]
-            known = rank < CANDIDATES
-            statistics = batch.candidate_statistics[:, t]
-            chosen: FloatArray = np.where(
-                known[:, None], statistics[everyone, np.minimum(rank, CANDIDATES - 1)], np.float32(0.0)
-            ).astype(np.float32)
-            scored = batch.scored[:, t] > 0
-            if scored.any():
-                question = Question(
-                    batch.words[:, t], batch.numbers[:, t], batch.candidate_bucket[:, t], statistics,
-                    batch.list_statistics[:, t],
-                )  # fmt: skip
-                logs = next_app_logs(self.weights, self.state, question)
-                loss = -logs[everyone, np.minimum(rank, CANDIDATES)]
-                self.sums += np.where(scored, np.minimum(loss, MOST_LOSS), 0.0)
-                self.steps += scored
-            inputs = StepInputs(rank, batch.app_bucket[:, t], batch.words[:, t], batch.numbers[:, t], chosen)
-            self.state = step(self.weights, self.state, inputs)
-
-
 def _models_losses(
     shards: StepShards,
     spans: list[tuple[int, int, int]],
@@ -233,14 +155,13 @@ def _models_losses(
     found = [Losses(np.zeros(len(chosen)), np.zeros(len(chosen))) for _ in models]
     parts: tuple[Group, ...] = groups([spans[one][2] - spans[one][0] for one in chosen], memory_bytes, 0)
     for part in parts:
-        runs = [_Run.begin(config, weights, len(part.people)) for config, weights in models]
+        runs = [ModelRun.begin(config, weights, len(part.people)) for config, weights in models]
         sequences = [_steps(shards, spans, chosen[place]) for place in part.people]
         for batch in batches_from_sequences(sequences, WINDOW):
-            for run in runs:
-                run.take(batch)
-        for losses, run in zip(found, runs, strict=True):
-            losses.sums[list(part.people)] = run.sums
-            losses.steps[list(part.people)] = run.steps
+            for losses, run in zip(found, runs, strict=True):
+                costs = run.take(batch)
+                losses.sums[list(part.people)] += np.nansum(costs, axis=1)
+                losses.steps[list(part.people)] += np.isfinite(costs).sum(axis=1)
         shards.release()
     return found
 

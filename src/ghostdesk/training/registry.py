@@ -98,6 +98,13 @@ class ModelRegistry:
             raise NotFound(f"There is no model {name!r}.", f"Models here: {known}. `ghostdesk train` makes one.")
         return found[0]
 
+    def live(self) -> ModelVersion:
+        """The live one; raises `NotFound` when there is none."""
+        found = next((one for one in self.versions() if one.live), None)
+        if found is None:
+            raise NotFound("No model is live.", "`ghostdesk train` makes one; `ghostdesk model promote` chooses one.")
+        return found
+
     def add(
         self, header: ModelHeader, weights: dict[str, FloatArray], verdict: str = "", gate: dict[str, Any] | None = None
     ) -> ModelVersion:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.ids import UserId
@@ -72,6 +73,18 @@ class StepShards:
         last = extent.length if last is None else min(last, extent.length)
         rows = self._rows[extent.start + first : extent.start + last]
         return decode(rows, self.apps, self.words, scored_from)
+
+    def times_s(self, person: int) -> npt.NDArray[np.float64]:
+        """(length,) UTC seconds of a person's steps."""
+        extent = self.people[person]
+        return np.array(self._rows["time_s"][extent.start : extent.start + extent.length])
+
+    def app_counts(self, person: int) -> dict[str, int]:
+        """How often a person turned to each application."""
+        extent = self.people[person]
+        numbers = self._rows["app"][extent.start : extent.start + extent.length]
+        found, counts = np.unique(numbers, return_counts=True)
+        return {self.apps[n - 1]: c for n, c in zip(found.tolist(), counts.tolist(), strict=True) if n}
 
     def release(self) -> None:
         """Give the file's pages back to the system, so that they do not count as this process's memory."""
