@@ -31,7 +31,7 @@ _INTERVALS = ((0.5, 0.25, 0.75), (0.8, 0.1, 0.9), (0.95, 0.025, 0.975))
 _ORIGINS_AT_ONCE = 4096
 
 Forecaster = Callable[[Floats, npt.NDArray[np.float64], npt.NDArray[np.int64]], Floats]
-"""Quantiles from windows, clock hours and machine numbers, all of the same rows."""
+"""Quantiles from windows, hours of the week and machine numbers, all of the same rows."""
 Progress = Callable[[str, float], None]
 
 
@@ -185,7 +185,7 @@ def _unseen(
 def _origins(
     hourly: Floats, first_hour: int, trained: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], Floats, npt.NDArray[np.float64], Floats, float]]:
-    """Batches of: machine, window, clock hour, what happened, and the share done. Only rows with something known."""
+    """Batches of: machine, window, hour of the week, what happened, and the share done. Only rows with something known."""
     machines, hours = hourly.shape
     padded = np.concatenate([np.full((machines, WINDOW_H), np.nan, dtype=np.float32), hourly], axis=1)
     last = hours - HORIZON_H + 1
@@ -197,7 +197,7 @@ def _origins(
         actual = hourly[who[:, None], when[:, None] + np.arange(HORIZON_H)]
         used = ~np.isnan(window).all(axis=1) & ~np.isnan(actual).all(axis=1)
         if used.any():
-            clock = ((first_hour + when[used]) % DAY_H).astype(np.float64)
+            clock = ((first_hour + when[used]) % WINDOW_H).astype(np.float64)
             yield who[used], window[used], clock, actual[used], (int(origins[-1]) + 1 - trained) / (last - trained)
 
 

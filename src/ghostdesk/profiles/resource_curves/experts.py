@@ -37,7 +37,6 @@ EXPERTS: tuple[CurvePredictor, ...] = (
     RecentHours(48),
     RecentHours(WINDOW_H),
     PersistenceResiduals(48),
-    PersistenceResiduals(),
     SeasonalSteps(),
 )
 """What the model weighs. Their order is part of a stored model: see `model.CurveModel`."""

@@ -1,4 +1,4 @@
-"""What the model sees of a series: its last week in units of its own mean, and the clock hour."""
+"""What the model sees of a series: its last week in units of its own mean, and the hour of the week."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy.typing as npt
 from ghostdesk.profiles.resource_curves.predictor import DAY_H, WINDOW_H
 from ghostdesk.profiles.resource_curves.quantiles import Floats
 
+WEEKLY = slice(-4, None)
+"""The features that tell the day of the week."""
 LIMIT = 5.0
 """Features are cut at so many standard deviations: nothing odd can drive the weights far."""
 _LEAST_SHARE = 1e-3
@@ -26,7 +28,7 @@ def features_of(window: Floats, hour: npt.NDArray[np.float64], pool_scale: float
 
     Args:
         window: see `predictor.CurvePredictor`.
-        hour: clock hour (0 to 24) of the first hour that is forecast, shape (rows,).
+        hour: of the first hour that is forecast: hours since a midnight, the same weekday for all, shape (rows,).
         pool_scale: what is usual among all series, in their unit.
     """
     scale = scale_of(window, pool_scale)
@@ -35,7 +37,8 @@ def features_of(window: Floats, hour: npt.NDArray[np.float64], pool_scale: float
     mean = z.sum(axis=1, where=known) / np.maximum(known.sum(axis=1), 1)
     z = np.where(known, z, mean[:, None]).astype(np.float32)
     days = z.reshape(len(z), WINDOW_H // DAY_H, DAY_H)
-    angle = hour * (np.pi / 12.0)
+    angle = hour * (2.0 * np.pi / DAY_H)
+    weekly = hour * (2.0 * np.pi / WINDOW_H)
     columns = [
         z[:, -DAY_H:],
         days.mean(axis=1),
@@ -47,6 +50,7 @@ def features_of(window: Floats, hour: npt.NDArray[np.float64], pool_scale: float
         (days[:, :, -1] - days.mean(axis=2)).mean(axis=1, keepdims=True),
         (~known[:, -DAY_H:]).mean(axis=1, keepdims=True),
         (~known).mean(axis=1, keepdims=True),
+        np.stack([np.sin(weekly), np.cos(weekly), np.sin(2 * weekly), np.cos(2 * weekly)], axis=1),
     ]
     return np.concatenate(columns, axis=1).astype(np.float32)
 

@@ -16,7 +16,7 @@ from ghostdesk.profiles.baselines.slots import sane
 from ghostdesk.profiles.forecast import LEVELS, ResourceQuantiles
 from ghostdesk.profiles.resource_curves.hourly_store import HourlyStore
 from ghostdesk.profiles.resource_curves.model import CurveModel
-from ghostdesk.profiles.resource_curves.predictor import DAY_H, HORIZON_H, HOUR_S
+from ghostdesk.profiles.resource_curves.predictor import DAY_H, HORIZON_H, HOUR_S, WINDOW_H
 from ghostdesk.profiles.resource_curves.quantiles import LEVEL_VALUES, Floats, quantiles_of
 from ghostdesk.profiles.resource_curves.training import CurveTraining, train_curves
 
@@ -86,7 +86,7 @@ class ResourceCurves:
         found = np.zeros((len(users), horizon_h, LEVEL_VALUES.size), dtype=np.float32)
         has = known > 0
         if has.any():
-            clock = np.full(int(has.sum()), origin % DAY_H, dtype=np.float64)
+            clock = np.full(int(has.sum()), origin % WINDOW_H, dtype=np.float64)
             found[has] = self._model(resource).quantiles(window[has], clock, horizon_h)
         own = (known / (known + _PRIOR_HOURS)).astype(np.float32)[:, None, None]
         blended: Floats = found * own + self._pool(resource, origin) * (1 - own)

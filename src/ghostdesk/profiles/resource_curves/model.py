@@ -46,7 +46,7 @@ class CurveModel:
 
         Args:
             window: hourly means of the 168 hours before, shape (rows, 168); NaN is missing. Rows without any give 0.
-            hour: clock hour of the first hour to come, shape (rows,).
+            hour: of the first hour to come, shape (rows,): counted from the same midnight as in training.
             horizon_h: hours ahead, at most 48.
         """
         found = np.empty((len(window), horizon_h, LEVEL_VALUES.size), dtype=np.float32)

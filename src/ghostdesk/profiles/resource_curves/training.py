@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostdesk.profiles.resource_curves.experts import EXPERTS, expert_quantiles
-from ghostdesk.profiles.resource_curves.features import features_of, scale_of
+from ghostdesk.profiles.resource_curves.features import WEEKLY, features_of, scale_of
 from ghostdesk.profiles.resource_curves.gate import GateShape, Parameters, forward, gradient, new_parameters
 from ghostdesk.profiles.resource_curves.model import CurveModel
 from ghostdesk.profiles.resource_curves.predictor import DAY_H, HORIZON_H, WINDOW_H
@@ -20,6 +20,9 @@ _MOST_SCALES = 300.0
 _FEWEST_KNOWN = 3 * DAY_H
 """Hours that a window must hold to be learnt from."""
 _FEWEST_ROWS = 64
+_WEEKS_KNOWN_H = 2 * WINDOW_H
+_UNSEEN = np.float32(1e6)
+"""The day of the week is hidden from models that saw less than two weeks: dividing by this makes it nothing."""
 _CHUNK_ROWS = 1024
 
 
@@ -77,7 +80,7 @@ def train_curves(
 
     Args:
         hourly: hourly means of one resource, shape (series, hours); NaN is missing.
-        first_hour: clock hour of the first column, 0 to 23 (or any number of hours since a midnight).
+        first_hour: of the first column: hours since 1970, or since any other midnight that forecasts count from too.
         options: see `CurveTraining`.
         progress: told the share that is done.
 
@@ -94,6 +97,8 @@ def train_curves(
     shape = GateShape(len(EXPERTS), HORIZON_H, LEVEL_VALUES.size)
     mean = examples.features.mean(axis=0)
     deviation = examples.features.std(axis=0) + np.float32(1e-3)
+    if hourly.shape[1] < _WEEKS_KNOWN_H:
+        deviation[WEEKLY] = _UNSEEN
     members = []
     for member in range(options.members):
         start = new_parameters(shape, rng, mean, deviation)
@@ -128,7 +133,7 @@ def _examples(
     for begin in range(0, len(window), _CHUNK_ROWS):
         rows = slice(begin, begin + _CHUNK_ROWS)
         experts[rows] = expert_quantiles(window[rows]).transpose(1, 0, 2, 3) / scale[rows, None, None, None]
-    clock = (first_hour + origins[when]) % DAY_H if who.size else np.zeros(0)
+    clock = (first_hour + origins[when]) % WINDOW_H if who.size else np.zeros(0)
     share = np.minimum(scale / pool_scale, _MOST_SCALES) ** options.balance
     weights = share / max(float(share.mean()), 1e-9) if share.size else share
     return _Examples(
