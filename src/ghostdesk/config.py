@@ -108,6 +108,16 @@ class TelemetrySettings:
     sample_every_s: float = 30.0
 
 
+@checked(frozen=True, config=_STRICT)
+class CalendarSettings:
+    """How calendars are read."""
+
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts inside the operator's network, or that a server sends on to, that may be reached."""
+    ca_file: Path | None = None
+    sync_every_s: float = 900.0
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set."""
@@ -118,6 +128,7 @@ class Settings:
     pool: PoolSettings = field(default_factory=PoolSettings)
     forecast: ForecastSettings = field(default_factory=ForecastSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    calendars: CalendarSettings = field(default_factory=CalendarSettings)
 
 
 def load_settings(path: Path | None) -> Settings:

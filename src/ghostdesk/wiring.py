@@ -19,12 +19,14 @@ from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.config import Settings
 from ghostdesk.control.agent_hub import AgentHub
+from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
 from ghostdesk.control.observe import HostObserver
 from ghostdesk.control.personal import Personal
 from ghostdesk.control.plane import ControlPlane
+from ghostdesk.control.profile_feed import ProfileFeed
 from ghostdesk.control.recover import Recovered, recover
 from ghostdesk.control.supply import Supply
 from ghostdesk.control.system_clock import SystemClock
@@ -36,19 +38,57 @@ from ghostdesk.kernel.errors import ConfigError, GhostdeskError
 from ghostdesk.kernel.ids import GhostId, TemplateId, UserId, app_id
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.engine import UserProfileEngine
+from ghostdesk.profiles.next_app.expert import NextAppExpert
+from ghostdesk.profiles.next_app.lstm_expert import LstmExpert
 from ghostdesk.store.protocol import Store
 from ghostdesk.store.sqlite import open_store
+from ghostdesk.telemetry.calendars.addresses import AddressPolicy
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.events import UsageEvent
 from ghostdesk.telemetry.history import History
+from ghostdesk.training.registry import load_current
 from ghostdesk.transition.handover import SeamlessTransition
 
 log = logging.getLogger(__name__)
 HISTORY_WEEKS = 17
 _ELIGIBLE_FOR_S = 2.0
 _FLUSH_EVERY_S = 1.0
+_FEED_EVERY_S = 60.0
 _FOLLOW_EVERY_S = 3.0
 """How soon a consent or deletion from the command line holds in the running service."""
+
+
+def calendar_options(settings: Settings) -> CalendarOptions:
+    """How calendars are read under these settings."""
+    chosen = settings.calendars
+    return CalendarOptions(
+        timezone=settings.forecast.timezone,
+        policy=AddressPolicy(frozenset(host.lower() for host in chosen.allowed_hosts)),
+        ca_file=str(chosen.ca_file) if chosen.ca_file else None,
+        sync_every_s=chosen.sync_every_s,
+        operator_sources=settings.telemetry.sources,
+    )
+
+
+def make_profiles(settings: Settings) -> UserProfileEngine:
+    """The profile engine, with the trained model where there is one that can be used."""
+    forecast = settings.forecast
+    model, problem = load_current(models_folder(settings))
+    if problem:
+        log.warning("%s", problem)
+    trained: Callable[[], dict[str, NextAppExpert]] = dict
+    if model is not None:
+        config, weights = model.header.config, model.weights
+
+        def trained() -> dict[str, NextAppExpert]:
+            return {"LSTM": LstmExpert(config, weights)}
+
+    return UserProfileEngine(forecast.timezone, forecast.horizon_s, forecast.slot_s, trained)
+
+
+def models_folder(settings: Settings) -> Path:
+    """Where trained models are."""
+    return settings.state.directory / "models"
 
 
 class _Relay(AgentEvents):
@@ -188,6 +228,7 @@ class Ghostdesk:
     executor: Executor
     journal: Journal
     clock: Clock
+    feed: ProfileFeed
     recovered: Recovered = field(default_factory=Recovered)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -208,6 +249,7 @@ class Ghostdesk:
             self._tasks.append(asyncio.create_task(self.loop.run(self.settings.forecast.tick_s, self.plane.wake)))
         self._tasks.append(asyncio.create_task(self.plane.flush_every(_FLUSH_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.plane.personal.follow_every(_FOLLOW_EVERY_S)))
+        self._tasks.append(asyncio.create_task(self.feed.follow_every(_FEED_EVERY_S)))
 
     def _fit(self) -> None:
         now_s = self.clock.now_s()
@@ -256,7 +298,7 @@ def assemble(
     executor = Executor(manager, engine, hub, journal, clock)
     supply = Supply(manager, executor, clock)
     forecast = settings.forecast
-    profiles = UserProfileEngine(timezone=forecast.timezone, horizon_s=forecast.horizon_s, slot_s=forecast.slot_s)
+    profiles = make_profiles(settings)
     watched: list[Callable[[], frozenset[GhostId]]] = []
     observer = HostObserver(
         engine, memory_share=settings.pool.memory_share, watched=lambda: watched[0]() if watched else frozenset()
@@ -268,7 +310,10 @@ def assemble(
     personal = Personal(loop, journal, clock, sources=telemetry.sources, timezone=forecast.timezone)
     plane = plane_type(loop, executor, engine, hub, hub, journal, clock, personal)
     hub.sources_of, personal.links.retell = personal.sources_of, hub.retell
-    personal.links.secrets = SecretFiles(settings.state.directory / "secrets")
+    secrets = SecretFiles(settings.state.directory / "secrets")
+    sync = CalendarSync(store, secrets, calendar_options(settings))
+    personal.links.secrets, personal.links.read_calendar = secrets, sync.add_text
     watched.append(plane.watched)
     relay.target = plane
-    return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock)
+    feed = ProfileFeed(store, profiles, sync, clock)
+    return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock, feed)

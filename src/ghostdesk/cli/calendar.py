@@ -24,11 +24,10 @@ from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync, SyncO
 from ghostdesk.kernel.errors import ConfigError, NotFound
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.protocol import Store
-from ghostdesk.telemetry.calendars.addresses import AddressPolicy
 from ghostdesk.telemetry.calendars.entries import BusyTime, CalendarSource
 from ghostdesk.telemetry.calendars.lines import MAX_BYTES
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
-from ghostdesk.wiring import open_settings_store
+from ghostdesk.wiring import calendar_options, open_settings_store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,20 +47,6 @@ UserArgument = Annotated[str | None, typer.Argument(help="Whose; none with --eve
 Everyone = Annotated[bool, typer.Option("--everyone", help="For everyone: holidays and terms.")]
 _CELLS_A_DAY = 48
 _MARKS = {"busy": "█", "away": "▒"}
-
-
-def calendar_options(settings: Settings) -> CalendarOptions:
-    """How calendars are read under these settings."""
-    chosen = getattr(settings, "calendars", None)  # [calendars] of the settings file
-    if chosen is None:
-        return CalendarOptions(settings.forecast.timezone, operator_sources=settings.telemetry.sources)
-    return CalendarOptions(
-        timezone=settings.forecast.timezone,
-        policy=AddressPolicy(frozenset(host.lower() for host in chosen.allowed_hosts)),
-        ca_file=str(chosen.ca_file) if chosen.ca_file else None,
-        sync_every_s=chosen.sync_every_s,
-        operator_sources=settings.telemetry.sources,
-    )
 
 
 @app.command("add")

@@ -13,17 +13,26 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ghostdesk.cli.accounts import checked_user, link_for, local_url
 from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
 from ghostdesk.cli.run import OPERATOR
 from ghostdesk.config import Settings
+from ghostdesk.control.profile_feed import read_surroundings
 from ghostdesk.kernel.errors import ConfigError
-from ghostdesk.profiles.engine import UserProfileEngine
-from ghostdesk.profiles.forecast import UsageCurve
+from ghostdesk.profiles.forecast import ResourceQuantiles, UsageCurve
 from ghostdesk.telemetry.history import History
-from ghostdesk.wiring import HISTORY_WEEKS, open_settings_store
+from ghostdesk.wiring import HISTORY_WEEKS, make_profiles, open_settings_store
 
+_MOST_SLOTS = 48
+_UNITS = {
+    "cpu_cores": (1.0, "cores"),
+    "memory_bytes": (2.0**20, "MiB"),
+    "gpu_share": (0.01, "%"),
+    "network_bytes_per_s": (2.0**10, "KiB/s"),
+    "storage_bytes_per_s": (2.0**10, "KiB/s"),
+}
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -90,37 +99,54 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def forecast(
     user: Annotated[str, typer.Argument(help="Whose.")],
+    hours: Annotated[float, typer.Option(min=0.1, max=48.0, help="How far ahead.")] = 2.0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show when USER is expected, and which applications come next, from the history that is stored."""
+    """Show when USER is expected, with which applications and how much of each resource, from the stored history."""
     settings = settings_of(config)
     store = open_settings_store(settings)
     now_s = time.time()
     history = History.of(store.events(since_s=now_s - HISTORY_WEEKS * 7 * 86_400))
+    surroundings = read_surroundings(store, now_s)
     store.close()
-    engine = UserProfileEngine(
-        timezone=settings.forecast.timezone, horizon_s=settings.forecast.horizon_s, slot_s=settings.forecast.slot_s
-    )
+    engine = make_profiles(settings)
+    surroundings.tell(engine)
     engine.fit(history, now_s)
-    curve = engine.predict_resource_needs(checked_user(user), now_s)
+    slot_s = settings.forecast.slot_s * max(1, round(hours * 3600 / settings.forecast.slot_s / _MOST_SLOTS))
+    curve = engine.usage_curve(checked_user(user), now_s, hours * 3600, slot_s)
     if as_json:
         print_json(curve)
     else:
-        _draw(curve, len(history), settings)
+        _draw(curve, len(history), hours)
 
 
-def _draw(curve: UsageCurve, events: int, settings: Settings) -> None:
-    hours = settings.forecast.horizon_s / 3600
-    out.print(f"{curve.user}, the next {hours:.0f} h in slots of {curve.slot_s / 60:.0f} min ({events:,} events known)")
-    out.print(f"sign-in   [cyan]{_bars(curve.arrival)}[/]  up to {max(curve.arrival, default=0):.1%} a slot")
-    out.print(f"presence  [green]{_bars(curve.presence)}[/]  up to {max(curve.presence, default=0):.1%}")
+def _draw(curve: UsageCurve, events: int, hours: float) -> None:
+    out.print(f"{curve.user}, the next {hours:g} h in slots of {curve.slot_s / 60:.0f} min ({events:,} events known)")
+    lanes = Table("", "hour by hour", "at most", box=None, header_style="dim")
+    lanes.add_row("sign-in", f"[cyan]{_bars(curve.arrival)}[/]", f"{max(curve.arrival, default=0):.1%} a slot")
+    lanes.add_row("presence", f"[green]{_bars(curve.presence)}[/]", f"{max(curve.presence, default=0):.1%}")
+    for app, chances in curve.in_use.items():
+        lanes.add_row(Text(app), f"[magenta]{_bars(chances)}[/]", f"{max(chances, default=0):.1%}")
+    out.print(lanes)
     table = Table("next application", "probability")
     for launch in curve.apps[:8]:
-        table.add_row(launch.app, f"{launch.probability:.1%}")
+        table.add_row(Text(launch.app), f"{launch.probability:.1%}")
     out.print(table)
+    if curve.quantiles is not None:
+        out.print(_resources(curve.quantiles))
     for reason in curve.reasons:
         out.print(f"· {reason}", markup=False)
+
+
+def _resources(found: ResourceQuantiles) -> Table:
+    """The first slot's quantiles: while the user is there."""
+    shown = [found.levels.index(level) for level in (0.1, 0.5, 0.9, 0.975)]
+    table = Table("while there", *(f"{found.levels[i]:.1%} stay below" for i in shown))
+    for name, slots in found.amounts.items():
+        scale, unit = _UNITS[name]
+        table.add_row(name.partition("_")[0], *(f"{slots[0][i] / scale:,.2f} {unit}" for i in shown))
+    return table
 
 
 def _bars(values: tuple[float, ...]) -> str:

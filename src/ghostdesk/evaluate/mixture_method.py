@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,14 +10,16 @@ import numpy as np
 
 from ghostdesk.evaluate.sequences import AppSequence, situations
 from ghostdesk.kernel.ids import AppId, UserId
-from ghostdesk.profiles.next_app.evidence import START, PersonEvidence
+from ghostdesk.profiles.next_app.evidence import START, Lent, PersonEvidence
 from ghostdesk.profiles.next_app.expert import ExpertFactory, NextAppExpert, Shares
 from ghostdesk.profiles.next_app.mixture import NETWORK, SIMPLE, NextAppMixture, starting_weights
 from ghostdesk.profiles.next_app.network import EvidenceNetwork, Lesson
 from ghostdesk.profiles.next_app.pool import Attributes, LendingPool
 from ghostdesk.profiles.situation import UNKNOWN, Situation
 
-_LESSONS = 60_000
+_LESSONS = 40_000
+_DRAWS = 2
+"""Lessons are taken from so many sequences of each person: more of them overlap."""
 _EPOCHS = 3
 _BATCH = 128
 _STEP = 3e-3
@@ -36,6 +39,7 @@ class BorrowingMixture:
         self._pool = pool
         self._user = user
         self._alike: tuple[tuple[UserId, float], ...] = ()
+        self._lent: dict[AppId, Lent] = {}
 
     def shares(self, situation: Situation = UNKNOWN) -> Shares:
         """The forecast now."""
@@ -50,9 +54,13 @@ class BorrowingMixture:
     def _borrow(self, situation: Situation) -> None:
         if self._pool.people:
             person = self._mixture.person
-            if person.count % _ALIKE_EVERY == 0:
+            if person.count % _ALIKE_EVERY == 0 and person.count <= _ALIKE_UNTIL:
                 self._alike = self._pool.alike(self._user, person) if person.count < _ALIKE_UNTIL else ()
-            self._mixture.lent = self._pool.lend(_open(person, situation), NOBODY, self._alike)
+                self._lent = {}
+            app = _open(person, situation)
+            if app not in self._lent:
+                self._lent[app] = self._pool.lend(app, NOBODY, self._alike)
+            self._mixture.lent = self._lent[app]
 
 
 @dataclass(frozen=True)
@@ -98,10 +106,14 @@ def _people(sequences: Sequence[AppSequence]) -> dict[UserId, PersonEvidence]:
 def _lessons(sequences: Sequence[AppSequence], rng: np.random.Generator) -> list[Lesson]:
     """Lessons from everyone's first steps on, each person borrowing from the others; not all, if there are many."""
     people = _people(sequences)
-    taken = min(1.0, _LESSONS / max(sum(len(one.apps) for one in sequences), 1))
+    some = _few_draws(sequences)
+    taken = min(1.0, _LESSONS / max(sum(len(one.apps) for one in some), 1))
     lessons: list[Lesson] = []
-    for one in sequences:
-        pool = LendingPool.of({user: p for user, p in people.items() if user != one.user}, {})
+    pools: dict[UserId, LendingPool] = {}
+    for one in some:
+        pool = pools.get(one.user)
+        if pool is None:
+            pool = pools[one.user] = LendingPool.of({u: p for u, p in people.items() if u != one.user}, {})
         person, alike = PersonEvidence(), ()  # type: tuple[PersonEvidence, tuple[tuple[UserId, float], ...]]
         chosen = rng.random(len(one.apps)) < taken
         for step, (app, situation) in enumerate(zip(one.apps, situations(one), strict=True)):
@@ -112,6 +124,16 @@ def _lessons(sequences: Sequence[AppSequence], rng: np.random.Generator) -> list
                 lessons.append(Lesson(seen.features, seen.apps.index(app) if app in seen.apps else len(seen.apps)))
             person.learn(app, situation)
     return lessons
+
+
+def _few_draws(sequences: Sequence[AppSequence]) -> list[AppSequence]:
+    seen: Counter[UserId] = Counter()
+    some = []
+    for one in sequences:
+        seen[one.user] += 1
+        if seen[one.user] <= _DRAWS:
+            some.append(one)
+    return some
 
 
 def _taught(lessons: Sequence[Lesson], rng: np.random.Generator) -> EvidenceNetwork:

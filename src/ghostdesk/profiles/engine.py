@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.baselines.hour_of_week import HourOfWeekArrivals, Outlook
 from ghostdesk.profiles.baselines.slots import EARLIEST_S, LATEST_S, sane
+from ghostdesk.profiles.diary import Diary
 from ghostdesk.profiles.forecast import LEVELS, ArrivalCurve, LaunchProbability, ResourceQuantiles, UsageCurve
 from ghostdesk.profiles.next_app.expert import NextAppExpert
 from ghostdesk.profiles.next_app.forecasts import NextAppForecasts
 from ghostdesk.profiles.next_app.pool import Attributes
 from ghostdesk.profiles.reasons import app_reason, arrival_reason
 from ghostdesk.profiles.resources import ResourceUse
+from ghostdesk.profiles.situation import Situation
+from ghostdesk.telemetry.calendars.entries import BusyTime
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 from ghostdesk.telemetry.history import History
 
@@ -76,6 +79,7 @@ class UserProfileEngine:
         self._latest_s: float | None = None
         self._attributes: dict[UserId, Attributes] = {}
         self._trained = trained
+        self._diary = Diary()
         self._forget_all()
 
     def fit(self, history: History, now_s: float) -> None:
@@ -93,8 +97,14 @@ class UserProfileEngine:
         self._attributes = dict(attributes)
         self._apps.set_attributes(self._attributes)
 
+    def set_calendars(self, personal: Mapping[UserId, Sequence[BusyTime]], everyone: Sequence[BusyTime]) -> None:
+        """Replace what calendars say: of each person who opted in, and holidays and terms of everyone."""
+        self._diary.set(personal, everyone)
+        self._changes += 1
+
     def forget(self, user: UserId) -> None:
         """Drop everything that is held of this person, also what they lent to others."""
+        self._diary.forget(user)
         self._arrivals.forget(user)
         self._apps.forget(user)
         self._resources.forget(user)
@@ -149,7 +159,7 @@ class UserProfileEngine:
         now_s = self._moved_to(now_s)
         slot_s = min(max(slot_s, 60.0), 86_400.0)
         horizon_s = min(max(horizon_s, slot_s), 7 * 86_400.0)
-        outlook = self._arrivals.outlook(now_s, horizon_s, slot_s)
+        outlook = self._outlook(now_s, horizon_s, slot_s)
         row = self._arrivals.row(user)
         index = -1 if row is None else row
         presence = tuple(outlook.presence[index].tolist())
@@ -165,6 +175,29 @@ class UserProfileEngine:
             if levels
             else None,
         )
+
+    def _outlook(self, now_s: float, horizon_s: float, slot_s: float) -> Outlook:
+        adjust = self._diary.adjust if self._diary.known() else None
+        return self._arrivals.outlook(now_s, horizon_s, slot_s, adjust)
+
+    def _learn_calendars(self, now_s: float) -> None:
+        """Once a half hour, from those who were not there."""
+
+        def hazard(user: UserId) -> float | None:
+            if self._arrivals.there_now(user, now_s):
+                return None
+            return self._arrivals.predict(user, now_s, _HALF_HOUR_S, _HALF_HOUR_S).expected[0]
+
+        self._diary.learn(self._arrivals.slots.number(now_s), now_s, _HALF_HOUR_S, hazard, self._arrivals.came)
+
+    def _surroundings(self, user: UserId, situation: Situation) -> Situation:
+        """What the calendar and the operator say of a person."""
+        attributes = self._attributes.get(user)
+        if attributes is not None:
+            situation = replace(
+                situation, job_role=attributes.job_role or None, department=attributes.department or None
+            )
+        return self._diary.around(user, situation)
 
     def _in_use(
         self, user: UserId, now_s: float, presence: tuple[float, ...], slot_s: float
@@ -184,7 +217,7 @@ class UserProfileEngine:
 
     def outlook(self, now_s: float) -> Outlook:
         """Everyone's chances over the horizon as arrays, one row a user in the order of `users`, a newcomer's last."""
-        return self._arrivals.outlook(self._moved_to(now_s), self._horizon_s, self._slot_s)
+        return self._outlook(self._moved_to(now_s), self._horizon_s, self._slot_s)
 
     def hot_bytes(self) -> int:
         """Bytes of the arrays that every tick reads; what is kept of active people beside them is not in it."""
@@ -202,7 +235,7 @@ class UserProfileEngine:
 
     def _forget_all(self) -> None:
         self._arrivals = HourOfWeekArrivals(self._timezone, _HALF_HOUR_S)
-        self._apps = NextAppForecasts(self._arrivals.slots, trained=self._trained)
+        self._apps = NextAppForecasts(self._arrivals.slots, trained=self._trained, around=self._surroundings)
         self._apps.set_attributes(self._attributes)
         self._resources = ResourceUse()
         self._latest_s = None
@@ -221,7 +254,8 @@ class UserProfileEngine:
         """Everyone's curves, computed once a moment: a tick asks for each user in turn."""
         tick = self._last_tick
         if tick is None or tick.now_s != now_s or tick.changes != self._changes:
-            outlook = self._arrivals.outlook(now_s, self._horizon_s, self._slot_s)
+            self._learn_calendars(now_s)
+            outlook = self.outlook(now_s)
             numbers, _ = self._arrivals.slots.pieces(now_s, self._horizon_s, self._slot_s)
             middles = tuple(int(pieces[len(pieces) // 2]) for pieces in numbers)
             tick = _Tick(now_s, self._changes, middles, outlook.arrival.tolist(), outlook.presence.tolist())
@@ -257,8 +291,8 @@ class UserProfileEngine:
                 words = arrival_reason(self._arrivals.slots, number, self._arrivals.habit(user, number))
                 kept = self._reason_cache[user] = (key, words)
             first = kept[1]
-        second = app_reason(apps)
-        return (first, second) if second else (first,)
+        planned = self._diary.effect.explain(user, self._diary.features(user, now_s)) if self._diary.known() else ""
+        return tuple(words for words in (first, planned, app_reason(apps)) if words)
 
 
 def _clamped(now_s: float) -> float:

@@ -37,7 +37,7 @@ class EventKind(StrEnum):
     GPU = "gpu"
     """`value` is the share of one device, averaged since the last sample."""
     PLACE = "place"
-    """The user is at a place that they named and opted in to; `detail` is its kind: see `TelemetrySource.PLACE`."""
+    """The user is at a place that they opted in to; `detail` is the name they gave it, or "travel"."""
     MODE = "mode"
     """The user chose a mode of work; `detail` is its name, empty when they left it."""
     DESKTOP_STATE = "desktop-state"

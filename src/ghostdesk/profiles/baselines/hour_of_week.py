@@ -10,7 +10,7 @@ Only slots that are over count: what happens in the running slot changes arrival
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,14 +123,25 @@ class HourOfWeekArrivals:
         hazards = self._hazards([chance], now_s, horizon_s, slot_s)
         return ArrivalCurve(now_s, slot_s, tuple(hazards[0].tolist()))
 
-    def outlook(self, now_s: float, horizon_s: float, slot_s: float) -> Outlook:
+    def outlook(
+        self,
+        now_s: float,
+        horizon_s: float,
+        slot_s: float,
+        adjust: Callable[[Sequence[UserId], Floats, Floats], Floats] | None = None,
+    ) -> Outlook:
         """Every known user's chances, and a newcomer's in the last row.
+
+        `adjust` may change the hazards of the users (users x steps) by what else is known of the steps' middles.
 
         A user who is there now can sign in only after leaving, which is taken to be memoryless, at their usual stay.
         """
         self._refresh(now_s)
         rows = len(self._rows)
         hazards = self._hazards([self._chance[:rows], self._newcomer[None, :]], now_s, horizon_s, slot_s)
+        if adjust is not None:
+            middles: Floats = now_s + (np.arange(hazards.shape[1], dtype=np.float64) + 0.5) * slot_s
+            hazards[:rows] = adjust(tuple(self._rows), hazards[:rows], middles)
         there = np.append(self._sessions.there(rows, now_s), 0.0)
         stay_s = self._sessions.stay_s(rows)
         stays_on = np.exp(-slot_s / np.append(stay_s, stay_s.mean() if rows else 7200.0))
@@ -147,6 +158,11 @@ class HourOfWeekArrivals:
         """Whether the user's session goes on."""
         row = self._rows.get(user)
         return row is not None and self._sessions.open_now(row, now_s)
+
+    def came(self, user: UserId, number: int) -> bool:
+        """Whether the user came in this slot, as far as it is kept."""
+        row = self._rows.get(user)
+        return row is not None and self._bits.came(row, number)
 
     def habit(self, user: UserId, number: int, most_weeks: int = 16) -> Habit:
         """How often the user came within a slot of the coming slot `number`, in the weeks before it."""

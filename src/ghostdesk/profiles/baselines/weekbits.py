@@ -83,6 +83,12 @@ class WeekBits:
         words = [(int(slot), int(self._seen[row, slot])) for slot in slots]
         return [(self._week - j) * self._a_week + s for s, word in words for j in range(WEEKS_KEPT) if word >> j & 1]
 
+    def came(self, row: int, number: int) -> bool:
+        """Whether the user came in this slot."""
+        week, slot = divmod(number, self._a_week)
+        ago = self._week - week
+        return 0 <= ago < WEEKS_KEPT and bool(int(self._seen[row, slot]) >> ago & 1)
+
     def move(self, source: int, target: int) -> None:
         """Row `source` takes the place of row `target`, and is empty then."""
         self._seen[target], self._first[target] = self._seen[source], self._first[source]

@@ -43,6 +43,8 @@ _GROUPS = 4
 FEATURES = 3 * _KINDS + _BASE + 2 * _GROUPS + RECENT + 2
 BLEND_FEATURE = 3 * _KINDS
 """The column with the logarithm of the blended (PPM) probability: what the mixture starts from."""
+_OWN_PAST = 1000
+"""After so many steps whatever the person never used is no candidate any more."""
 _SCALE = 0.25
 _LEAST = 1e-5
 
@@ -116,7 +118,7 @@ class PersonEvidence:
     def evidence(self, situation: Situation = UNKNOWN, lent: Lent = NOTHING_LENT) -> Evidence:
         """What is known now of each candidate."""
         own = self.recent[:RECENT]
-        others = lent.best(LENT, self._times) if lent.shares else []
+        others = lent.best(LENT, self._times) if lent.shares and self.count < _OWN_PAST else []
         apps = own + others
         size, features = len(own), np.zeros((len(apps) + 1, FEATURES), dtype=np.float32)
         if size:

@@ -81,6 +81,7 @@ class NextAppForecasts:
         slots: tells local time.
         network: the shared weights, to go on with those of an earlier run.
         trained: makes a person's experts from trained models, by their names; none without a model.
+        around: adds to a person's situation what else is known of them, such as their calendar.
         most_awake: people whose contexts are kept whole.
     """
 
@@ -89,8 +90,10 @@ class NextAppForecasts:
         slots: WeekSlots,
         network: EvidenceNetwork | None = None,
         trained: Callable[[], dict[str, NextAppExpert]] = dict,
+        around: Callable[[UserId, Situation], Situation] = lambda _user, situation: situation,
         most_awake: int = MOST_AWAKE,
     ) -> None:
+        self._around = around
         self._trained = trained
         self._most_awake = most_awake
         self._rested: dict[UserId, _Rested] = {}
@@ -159,7 +162,7 @@ class NextAppForecasts:
             return self._foretold(rested, limit)
         person = self._people.get(user) or self._newcomer()
         self._lend(user, person, self._begins(person, now_s))
-        shares = person.mixture.shares(person.around.at(now_s, self._slots))
+        shares = person.mixture.shares(self._around(user, person.around.at(now_s, self._slots)))
         best = sorted(shares.items(), key=lambda item: (-item[1], item[0]))[: max(limit, 0)]
         return [LaunchProbability(app, share) for app, share in best if share > 0.0]
 
@@ -189,7 +192,7 @@ class NextAppForecasts:
         app = event.app
         if app is None or (app == person.current and not begins):
             return
-        situation = person.around.at(event.time_s, self._slots)
+        situation = self._around(user, person.around.at(event.time_s, self._slots))
         if begins:
             situation = replace(situation, session_position=0)
         if judge:

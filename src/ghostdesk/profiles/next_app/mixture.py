@@ -90,7 +90,7 @@ class NextAppMixture:
 
     def opinion(self, situation: Situation = UNKNOWN) -> Opinion:
         """Everyone's opinion now. A question and the step after it share it."""
-        if self._last is not None and self._last[0] is situation and self._last[1] == self.lent:
+        if self._last is not None and self._last[0] is situation and self._last[1] is self.lent:
             return self._last[2]
         evidence = self.person.evidence(situation, self.lent)
         log_shares = self.network.scores(evidence.features, self.own)
