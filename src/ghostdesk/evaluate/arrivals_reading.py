@@ -91,7 +91,7 @@ def _states(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:
         _in_zone(sessions_from_states(name, time_s[a:b], used[a:b]), zone)
         for name, a, b in zip(read.desktops, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
     ]
-    return ArrivalHistory(rows, "desktop", (10, 30, 60), _notes(read.notes.sentences(), int(wrong.sum())))
+    return ArrivalHistory(rows, "desktop", (10,), _notes(read.notes.sentences(), int(wrong.sum())))
 
 
 def _events(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:

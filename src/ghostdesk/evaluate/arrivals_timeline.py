@@ -163,10 +163,17 @@ class Timeline:
             chosen = first[come]
             before_s = np.where(chosen > 0, use.end_s[np.maximum(chosen - 1, 0)], -np.inf)
             idle_at_start_s[place, come] = use.start_s[chosen] - before_s
-        known = (begin[None, :] >= self.first_s[rows, None]) & (begin[None, :] <= self.until_s[rows, None])
+        known = (edges[None, 1:] > self.first_s[rows, None]) & (begin[None, :] <= self.until_s[rows, None])
         monday_s = local_s + _MONDAY_S
         week = np.floor_divide(monday_s, WEEK_S)
-        block = SlotBlock(rows, self.slot_s, week.astype(np.int64), monday_s - week * WEEK_S, idle_s, at_risk & known)
+        block = SlotBlock(
+            rows,
+            self.slot_s,
+            week.astype(np.int64),
+            monday_s - week * WEEK_S,
+            idle_s,
+            at_risk & known & (begin[None, :] < self.until_s[rows, None]),
+        )
         used = (used_s > 0.0) | started
         return UseChunk(block, SlotOutcome(started, used, idle_at_start_s), self.slot_s - used_s, known, at_s)
 

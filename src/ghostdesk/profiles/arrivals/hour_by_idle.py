@@ -28,10 +28,10 @@ IDLE_EDGES_S = 60.0 * np.array(
 """Idle ages from ten minutes to six weeks; the last bin is older, or unknown."""
 AGES = len(IDLE_EDGES_S) + 1
 _DECAY = 0.97
-_HOUR_STRENGTH = 1.0
+_HOUR_STRENGTH = 0.2
 _CELL_STRENGTH = 5.0
 _ROW_STRENGTH = 2.0
-_ROW_HOUR_STRENGTH = 3.0
+_ROW_HOUR_STRENGTH = 2.0
 _FIRST_RATE_AN_HOUR = 1.0 / 24.0
 
 

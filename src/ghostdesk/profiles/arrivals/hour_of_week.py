@@ -12,7 +12,7 @@ from ghostdesk.profiles.arrivals.seam import Floats, Floats32, SlotBlock, SlotOu
 
 HOURS = 168
 _DECAY = 0.95
-_POOL_STRENGTH = 0.5
+_POOL_STRENGTH = 0.2
 _ROW_STRENGTH = 2.0
 _HOUR_STRENGTH = 2.0
 _FIRST_RATE_AN_HOUR = 1.0 / 24.0
