@@ -12,6 +12,8 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ghostdesk.cli.common import ConfigOption, err, out, settings_of
+from ghostdesk.cli.evaluate_arrivals import arrivals
+from ghostdesk.cli.evaluate_curves import curves
 from ghostdesk.evaluate.json_out import check_folder, write_json
 from ghostdesk.evaluate.next_app import evaluate_next_app
 from ghostdesk.evaluate.next_app_methods import methods as own_methods
@@ -27,6 +29,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Score every predictor on your own history: trained on what came first, judged on what came later.",
 )
+app.command("arrivals")(arrivals)
+app.command("curves")(curves)
 
 
 @app.command("next-app")
