@@ -40,6 +40,7 @@ from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.engine import UserProfileEngine
 from ghostdesk.profiles.next_app.expert import NextAppExpert
 from ghostdesk.profiles.next_app.lstm_expert import LstmExpert
+from ghostdesk.profiles.next_app.mixture import TRAINED
 from ghostdesk.store.protocol import Store
 from ghostdesk.store.sqlite import open_store
 from ghostdesk.telemetry.calendars.addresses import AddressPolicy
@@ -81,7 +82,7 @@ def make_profiles(settings: Settings) -> UserProfileEngine:
         config, weights = model.header.config, model.weights
 
         def trained() -> dict[str, NextAppExpert]:
-            return {"LSTM": LstmExpert(config, weights)}
+            return {TRAINED: LstmExpert(config, weights)}
 
     return UserProfileEngine(forecast.timezone, forecast.horizon_s, forecast.slot_s, trained)
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync
+from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync, SyncOutcome
 from ghostdesk.control.profile_feed import ProfileFeed
 from ghostdesk.control.system_clock import SystemClock
+from ghostdesk.kernel.errors import StoreError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.next_app.pool import Attributes
 from ghostdesk.store.protocol import StoredUser
@@ -30,6 +31,13 @@ class Listener:
 
     def set_calendars(self, personal: Mapping[UserId, Sequence[BusyTime]], everyone: Sequence[BusyTime]) -> None:
         self.personal = personal
+
+
+class Broken(CalendarSync):
+    """A database that does not answer."""
+
+    def sync_all(self, *_args: object, **_options: object) -> list[SyncOutcome]:
+        raise StoreError("The database does not answer.", "")
 
 
 ICS = """BEGIN:VCALENDAR
@@ -64,5 +72,5 @@ async def test_calendars_reach_the_engine_with_consent_alone(tmp_path: Path) -> 
     assert listener.personal == {}
     told = listener.attributes
     store.close()
-    await feed.renew()
+    await ProfileFeed(store, listener, Broken(store, SecretFiles(tmp_path / "s"), CalendarOptions()), clock).renew()
     assert listener.attributes is told

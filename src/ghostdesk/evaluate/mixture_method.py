@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from ghostdesk.evaluate.lstm_method import LstmMethod
 from ghostdesk.evaluate.sequences import AppSequence, situations
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.next_app.evidence import START, Lent, PersonEvidence
 from ghostdesk.profiles.next_app.expert import ExpertFactory, NextAppExpert, Shares
-from ghostdesk.profiles.next_app.mixture import NETWORK, SIMPLE, NextAppMixture, starting_weights
+from ghostdesk.profiles.next_app.mixture import NETWORK, SIMPLE, TRAINED, NextAppMixture, starting_weights
 from ghostdesk.profiles.next_app.network import EvidenceNetwork, Lesson
 from ghostdesk.profiles.next_app.pool import Attributes, LendingPool
 from ghostdesk.profiles.situation import UNKNOWN, Situation
@@ -65,24 +66,29 @@ class BorrowingMixture:
 
 @dataclass(frozen=True)
 class MixtureMethod:
-    """A `PooledMethod`. `seed` chooses the lessons; `trained` makes a person's experts from trained models."""
+    """A `PooledMethod`. `seed` chooses the lessons; `lstm` is trained on the same others and joins the experts."""
 
     seed: int = 0
-    trained: Callable[[], Mapping[str, NextAppExpert]] = field(default=dict)
+    lstm: LstmMethod | None = None
 
     def fit(self, others: Sequence[AppSequence]) -> ExpertFactory:
         """Learn the network and the pool from other people's training steps."""
         rng = np.random.default_rng(self.seed)
         pool = LendingPool.of(_people(others), {})
-        return self._factory(_taught(_lessons(others, rng), rng), pool)
+        trained = self.lstm.fit(others) if self.lstm is not None else None
+        return self._factory(_taught(_lessons(others, rng), rng), pool, trained)
 
     def alone(self) -> ExpertFactory:
         """A new network and nobody to borrow from."""
         return self._factory(EvidenceNetwork(), LendingPool())
 
-    def _factory(self, network: EvidenceNetwork, pool: LendingPool) -> ExpertFactory:
+    def _factory(
+        self, network: EvidenceNetwork, pool: LendingPool, trained: ExpertFactory | None = None
+    ) -> ExpertFactory:
         def one() -> NextAppExpert:
-            experts = {**{name: new() for name, new in SIMPLE.items()}, **self.trained()}
+            experts = {name: new() for name, new in SIMPLE.items()}
+            if trained is not None:
+                experts[TRAINED] = trained()
             return BorrowingMixture(NextAppMixture(network, experts, starting_weights((NETWORK, *experts))), pool)
 
         return one

@@ -48,6 +48,10 @@ def methods() -> dict[str, ExpertFactory]:
 
 def pooled_methods() -> dict[str, PooledMethod]:
     """Methods that also learn from other people, by name."""
+    from ghostdesk.evaluate.lstm_method import LstmMethod, torch_is_here
     from ghostdesk.evaluate.mixture_method import MixtureMethod
 
-    return {"mixture": MixtureMethod()}
+    lstm = LstmMethod()
+    if not torch_is_here():  # the extra `train`
+        return {"mixture": MixtureMethod()}
+    return {"lstm": lstm, "mixture": MixtureMethod(lstm=lstm)}

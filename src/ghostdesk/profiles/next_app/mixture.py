@@ -34,6 +34,8 @@ from ghostdesk.profiles.next_app.ppm import PpmRecencyExpert
 from ghostdesk.profiles.situation import UNKNOWN, Situation
 
 NETWORK = "network"
+TRAINED = "LSTM"
+"""The trained model's expert, where there is one."""
 SIMPLE: Mapping[str, ExpertFactory] = {
     "most frequent": MostFrequent,
     "most recent": lambda: MostRecent(Current.LAST),
@@ -44,14 +46,20 @@ SIMPLE: Mapping[str, ExpertFactory] = {
 SWITCH = 0.001
 """Share of the weights that is dealt out anew at each step."""
 _LEAST = 1e-6
-_TRUST_IN_NETWORK = 0.8
+_TRUST_IN_NETWORK = 0.6
+_TRUST_IN_TRAINED = 0.3
 
 
 def starting_weights(names: tuple[str, ...]) -> dict[str, float]:
     """The weights before anything is known: most on the network, the rest dealt evenly."""
-    others = [name for name in names if name != NETWORK]
-    weights = {name: (1.0 - _TRUST_IN_NETWORK) / max(len(others), 1) for name in others}
-    return {NETWORK: _TRUST_IN_NETWORK if others else 1.0, **weights}
+    first = {
+        name: trust for name, trust in ((NETWORK, _TRUST_IN_NETWORK), (TRAINED, _TRUST_IN_TRAINED)) if name in names
+    }
+    others = [name for name in names if name not in first]
+    left = max(1.0 - sum(first.values()), 0.0) if others else 0.0
+    weights = {**first, **{name: left / len(others) for name in others}}
+    whole = sum(weights.values())
+    return {name: weight / whole for name, weight in weights.items()}
 
 
 @dataclass(frozen=True, slots=True)
