@@ -82,8 +82,8 @@ def test_keep_alive_costs_by_hand() -> None:
 
 
 def test_hybrid_histogram_finds_a_punctual_desktop_warm() -> None:
-    starts = np.arange(200) * 7200.0
-    row = RowUse("d", starts, starts + 3600.0, np.zeros(200), float(starts[-1]))
+    starts = np.arange(200, dtype=np.float64) * 7200.0
+    row = RowUse("d", starts, np.asarray(starts + 3600.0, dtype=np.float64), np.zeros(200), float(starts[-1]))
     four_hours = hybrid_histogram_costs([row], np.array([starts[100]]))[0]
     assert four_hours.cold == 0.0
     assert four_hours.idle_minutes == pytest.approx(60.0 - 0.9 * 60.0)
