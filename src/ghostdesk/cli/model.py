@@ -14,6 +14,7 @@ from rich.table import Table
 from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
 from ghostdesk.training.drift import THRESHOLD
 from ghostdesk.training.drift_check import CONTEXT_S, check_drift
+from ghostdesk.training.plan import Room
 from ghostdesk.training.registry import ModelRegistry, Promotion
 from ghostdesk.training.run import models_folder
 from ghostdesk.training.sources import file_source, store_source
@@ -94,7 +95,7 @@ def drift(
     history: Annotated[
         Path | None, typer.Option(help="Look at the last days of this file instead.", show_default="the store")
     ] = None,
-    memory_mib: Annotated[int, typer.Option(min=1, help="Memory that may be taken.")] = 512,
+    memory_mib: Annotated[int, typer.Option(min=1, help="Memory that may be taken.")] = 1024,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -108,7 +109,7 @@ def drift(
     else:
         store, source = None, file_source(history, zone)
     try:
-        report = check_drift(registry, source, zone, days * _DAY_S, now_s, memory_mib * _MIB, work)
+        report = check_drift(registry, source, zone, days * _DAY_S, now_s, Room(memory_mib * _MIB), work)
     finally:
         if store is not None:
             store.close()

@@ -21,25 +21,25 @@ from ghostdesk.training.run import train as run_training
 from ghostdesk.training.sources import file_source, store_source
 from ghostdesk.wiring import open_settings_store
 
-_MOST_THREADS = 2
-"""More make windows of this size no faster."""
-
 
 def train(
     history: Annotated[
         Path | None, typer.Option(help="Train on this file instead of what is stored.", show_default="the store")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, max=100, help="Passes over the history at most.")] = 3,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Passes over the history at most.", show_default="2 to 12, by its length"),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal weights.")] = 0,
     hidden: Annotated[int, typer.Option(min=8, max=512, help="Units of the model's memory.")] = 64,
-    memory_mib: Annotated[int, typer.Option(min=1, help="Memory that training may take.")] = 512,
+    memory_mib: Annotated[int, typer.Option(min=1, help="Memory that training may take.")] = 1024,
     budget_s: Annotated[
         float | None,
         typer.Option(min=1.0, help="End training after so many seconds.", show_default="none"),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Processor threads.", show_default="2 at most")
-    ] = None,
+        int, typer.Option(min=1, max=256, help="Processor threads; more than 1 pays on an idle machine only.")
+    ] = 1,
     timezone: Annotated[
         str, typer.Option(help="Zone of the file's times that name none.", show_default="forecast.timezone")
     ] = "",
@@ -59,7 +59,6 @@ def train(
     """
     settings = settings_of(config)
     now_s = time.time()
-    threads = threads or min(len(os.sched_getaffinity(0)), _MOST_THREADS)
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is loaded, which is later
     make_trainer = trainer_factory()
     store = None

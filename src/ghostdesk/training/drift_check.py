@@ -14,7 +14,7 @@ from ghostdesk.profiles.model_file import Model
 from ghostdesk.profiles.sequences import batches_from_sequences
 from ghostdesk.training.drift import DriftReport, DriftWatch
 from ghostdesk.training.files import private_folder, told
-from ghostdesk.training.plan import CONTEXT, WINDOW, groups
+from ghostdesk.training.plan import CONTEXT, WINDOW, Room, groups
 from ghostdesk.training.registry import ModelRegistry, ModelVersion
 from ghostdesk.training.scoring import ModelRun
 from ghostdesk.training.shards import StepShards, write_shards
@@ -39,7 +39,7 @@ def check_drift(
     timezone: str,
     span_s: float,
     now_s: float,
-    memory_bytes: int,
+    room: Room,
     folder: Path,
 ) -> DriftReport:
     """Run the live model over the end of a history.
@@ -50,7 +50,7 @@ def check_drift(
         timezone: the people's.
         span_s: foretold is what happened in so many seconds before the history's last event.
         now_s: the present.
-        memory_bytes: that the process may take.
+        room: the memory there is.
         folder: where work may be put for the moment; nothing stays in it.
 
     Raises:
@@ -67,10 +67,10 @@ def check_drift(
             spool.add(event)
         check_not_empty(spool.finish().events, notes, source.name)
         shards = write_shards(Path(place), spool, WeekSlots(timezone, _SLOT_S), source.facts(), {})
-        return _watched(shards, model, new_watch(live), shards.last_s - span_s, memory_bytes)
+        return _watched(shards, model, new_watch(live), shards.last_s - span_s, room)
 
 
-def _watched(shards: StepShards, model: Model, watch: DriftWatch, since_s: float, memory_bytes: int) -> DriftReport:
+def _watched(shards: StepShards, model: Model, watch: DriftWatch, since_s: float, room: Room) -> DriftReport:
     spans = []
     for person in range(len(shards.people)):
         times_s = shards.times_s(person)
@@ -78,7 +78,7 @@ def _watched(shards: StepShards, model: Model, watch: DriftWatch, since_s: float
         if scored < len(times_s):
             spans.append((person, max(scored - CONTEXT, 0), scored))
     found: list[tuple[float, int, str, float]] = []
-    for group in groups([shards.people[p].length - first for p, first, _ in spans], memory_bytes, 0):
+    for group in groups([shards.people[p].length - first for p, first, _ in spans], room, 0):
         chosen = [spans[place] for place in group.people]
         sequences = [shards.steps(person, first, None, scored - first) for person, first, scored in chosen]
         run, at = ModelRun.begin(model.header.config, model.weights, len(chosen)), 0

@@ -99,15 +99,14 @@ def turns(events: Iterable[UsageEvent], slots: WeekSlots, facts: PersonFacts = N
             continue
         before = event
         begins = around.position == 0 or event.time_s - around.last_s >= SESSION_GAP_S
-        if event.kind in _APPS and event.app is not None and (event.app != current or begins):
+        turned = event.kind in _APPS and event.app is not None and (event.app != current or begins)
+        if turned:
             situation = _with_facts(around.at(event.time_s, slots), facts, event.time_s)
-            if begins:
-                around.position = 0
-                situation = replace(situation, session_position=0)
-            yield Step(event.app, situation, sign_in=begins)
-            around.turned_to_application(event.time_s)
+            yield Step(event.app, replace(situation, session_position=0) if begins else situation, sign_in=begins)
             current = event.app
-        around.observe(event)
+        around.observe(event)  # before the turn is counted, as a new session begins the count anew
+        if turned:
+            around.turned_to_application(event.time_s)
 
 
 def _with_facts(situation: Situation, facts: PersonFacts, time_s: float) -> Situation:

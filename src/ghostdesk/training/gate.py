@@ -18,7 +18,7 @@ from ghostdesk.profiles.features import Step
 from ghostdesk.profiles.lstm_step import LstmConfig, Weights
 from ghostdesk.profiles.next_app.expert import ExpertFactory
 from ghostdesk.profiles.sequences import batches_from_sequences
-from ghostdesk.training.plan import CONTEXT, WINDOW, Group, Split, groups
+from ghostdesk.training.plan import CONTEXT, WINDOW, Group, Room, Split, groups
 from ghostdesk.training.scoring import Losses, ModelRun, expert_losses
 from ghostdesk.training.shards import StepShards
 
@@ -58,7 +58,7 @@ class GateReport:
 
 def compare(
     shards: StepShards,
-    memory_bytes: int,
+    room: Room,
     config: LstmConfig,
     challenger: Weights,
     champion: tuple[LstmConfig, Weights] | None,
@@ -68,7 +68,7 @@ def compare(
 
     Args:
         shards: everyone's steps.
-        memory_bytes: that the process may take.
+        room: the memory there is.
         config, challenger: the new model.
         champion: the present model, if there is one that can be served.
         simple: makes the simple predictors, by name.
@@ -77,7 +77,7 @@ def compare(
     spans = [(max(split.validation - CONTEXT, 0), split.validation, split.end) for split in splits]
     chosen = _spread(len(spans), MOST_PEOPLE)
     models = [(config, challenger), *([champion] if champion else [])]
-    losses = _models_losses(shards, spans, chosen, memory_bytes, models)
+    losses = _models_losses(shards, spans, chosen, room, models)
     report = GateReport(len(chosen), int(losses[0].steps.sum()), losses[0].mean())
     if champion:
         return judged(report, losses[0], losses[1])
@@ -148,12 +148,12 @@ def _models_losses(
     shards: StepShards,
     spans: list[tuple[int, int, int]],
     chosen: tuple[int, ...],
-    memory_bytes: int,
+    room: Room,
     models: Sequence[tuple[LstmConfig, Weights]],
 ) -> list[Losses]:
     """Each window is made once and shown to all models."""
     found = [Losses(np.zeros(len(chosen)), np.zeros(len(chosen))) for _ in models]
-    parts: tuple[Group, ...] = groups([spans[one][2] - spans[one][0] for one in chosen], memory_bytes, 0)
+    parts: tuple[Group, ...] = groups([spans[one][2] - spans[one][0] for one in chosen], room, 0)
     for part in parts:
         runs = [ModelRun.begin(config, weights, len(part.people)) for config, weights in models]
         sequences = [_steps(shards, spans, chosen[place]) for place in part.people]

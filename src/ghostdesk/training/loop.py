@@ -25,7 +25,7 @@ from ghostdesk.profiles.features import FloatArray, SequenceBatch, Step
 from ghostdesk.profiles.lstm_step import LossReport, LstmConfig, added
 from ghostdesk.profiles.sequences import batches_from_sequences
 from ghostdesk.training.files import write_whole
-from ghostdesk.training.plan import CONTEXT, WINDOW, Group, Split, groups, most_steps, order_of_groups
+from ghostdesk.training.plan import CONTEXT, WINDOW, Group, Room, Split, epochs_for, groups, order_of_groups
 from ghostdesk.training.shards import StepShards
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -68,7 +68,7 @@ class TrainOptions:
     """How to train.
 
     Args:
-        epochs: passes over the history at most.
+        epochs: passes over the history at most; None takes from 2 for a long to 12 for a short one.
         patience: epochs without a better held-out loss after which training ends.
         seed: of the first weights, of dropout and of the order; equal seeds give equal weights.
         memory_bytes: that the process may take.
@@ -76,10 +76,10 @@ class TrainOptions:
         checkpoint_every_s: seconds between checkpoints.
     """
 
-    epochs: int = 3
+    epochs: int | None = None
     patience: int = 1
     seed: int = 0
-    memory_bytes: int = 512 * 2**20
+    memory_bytes: int = 1024 * 2**20
     budget_s: float | None = None
     checkpoint_every_s: float = 60.0
 
@@ -152,10 +152,12 @@ class TrainingLoop:
         self._trainer, self._config, self._shards, self._options = trainer, config, shards, options
         self._path, self._identity, self._clock = checkpoint, identity, clock
         self._splits = [Split.of(person.length) for person in shards.people]
-        most = most_steps(options.memory_bytes)
+        self._room = Room(options.memory_bytes, config.hidden)
+        most = self._room.most_steps()
         self._first = [max(split.train - most, 0) for split in self._splits]
         self._lengths = [split.train - first for split, first in zip(self._splits, self._first, strict=True)]
-        self._groups = groups(self._lengths, options.memory_bytes, options.seed)
+        self._groups = groups(self._lengths, self._room, options.seed)
+        self._epochs = options.epochs or epochs_for(sum(self._lengths))
         self._best: dict[str, FloatArray] = {}
         self._state = LoopState()
         self._kept_s = self._began_s = clock()
@@ -186,7 +188,7 @@ class TrainingLoop:
         """
         self._began_s = self._kept_s = self._clock()
         earlier_s, steps_before = self._state.seconds, self._state.steps
-        total = self.steps_an_epoch * self._options.epochs
+        total = self.steps_an_epoch * self._epochs
 
         def show() -> None:
             spent_s = self._clock() - self._began_s
@@ -195,7 +197,7 @@ class TrainingLoop:
             speed = (state.steps - steps_before) / spent_s if spent_s > 0 else 0.0
             watch(
                 TrainProgress(
-                    min(state.epoch + 1, self._options.epochs), self._options.epochs, state.steps, total,
+                    min(state.epoch + 1, self._epochs), self._epochs, state.steps, total,
                     state.report.log_loss(), state.held_out, speed,
                 )
             )  # fmt: skip
@@ -251,7 +253,7 @@ class TrainingLoop:
             stopped = "the time budget was spent"
         elif epoch - best >= self._options.patience:
             stopped = "the held-out loss fell no more"
-        elif epoch + 1 >= self._options.epochs:
+        elif epoch + 1 >= self._epochs:
             stopped = "all epochs were done"
         self._state = replace(
             state, epoch=epoch + 1, group=0, window=0, train_loss=(*state.train_loss, state.report.log_loss()),
@@ -261,17 +263,14 @@ class TrainingLoop:
     def held_out_loss(self) -> float:
         """Mean log loss of the next application over the validation steps of everyone, in nats."""
         spans = [(max(s.train - CONTEXT, 0), s.train, s.validation) for s in self._splits]
-        reports = [
-            self._trainer.evaluate_batch(batch)
-            for batch in held_out_batches(self._shards, spans, self._options.memory_bytes)
-        ]
+        reports = [self._trainer.evaluate_batch(batch) for batch in held_out_batches(self._shards, spans, self._room)]
         return added(reports).log_loss()
 
     def _train_steps(self, group: Group) -> list[list[Step]]:
         return [self._shards.steps(one, self._first[one], self._splits[one].train) for one in group.people]
 
     def _learning_rate(self) -> float:
-        share = min(self._state.steps / max(self.steps_an_epoch * self._options.epochs, 1), 1.0)
+        share = min(self._state.steps / max(self.steps_an_epoch * self._epochs, 1), 1.0)
         return self._config.learning_rate * (1.0 - (1.0 - _LAST_RATE) * share)
 
     def _out_of_time(self) -> bool:
@@ -288,27 +287,20 @@ class TrainingLoop:
         self._kept_s = self._clock()
 
 
-def held_out_batches(
-    shards: StepShards, spans: list[tuple[int, int, int]], memory_bytes: int, people: tuple[int, ...] | None = None
-) -> Iterator[SequenceBatch]:
+def held_out_batches(shards: StepShards, spans: list[tuple[int, int, int]], room: Room) -> Iterator[SequenceBatch]:
     """Windows of everyone's held-out steps with their context, of which only the held-out ones are scored.
 
     Args:
         shards: everyone's steps.
         spans: first step of the context, first step that is scored, and end, of each person.
-        memory_bytes: that the process may take.
-        people: which ones, by number; None for all.
+        room: the memory there is.
     """
-    chosen = tuple(range(len(spans))) if people is None else people
-    for group in groups([spans[one][2] - spans[one][0] for one in chosen], memory_bytes, 0):
-        sequences = held_out_steps(shards, spans, tuple(chosen[place] for place in group.people))
+    for group in groups([end - first for first, _, end in spans], room, 0):
+        sequences = [
+            shards.steps(one, spans[one][0], spans[one][2], spans[one][1] - spans[one][0]) for one in group.people
+        ]
         yield from batches_from_sequences(sequences, WINDOW)
         shards.release()
-
-
-def held_out_steps(shards: StepShards, spans: list[tuple[int, int, int]], people: tuple[int, ...]) -> list[list[Step]]:
-    """The steps of some people's spans."""
-    return [shards.steps(one, spans[one][0], spans[one][2], spans[one][1] - spans[one][0]) for one in people]
 
 
 def _read_checkpoint(path: Path, identity: str) -> tuple[LoopState, dict[str, FloatArray], Arrays] | None:

@@ -17,14 +17,52 @@ CONTEXT: Final = 256
 MOST_HELD_OUT: Final = 512
 WINDOW: Final = 64
 """Steps through which errors are followed back."""
+_STEPS_IN_ALL: Final = 4_000_000
 MOST_SIDE_BY_SIDE: Final = 128
-STEP_BYTES: Final = 2_600
-"""Memory a step of a group takes while it is in memory, measured with tracemalloc and rounded up."""
-WINDOW_STEP_BYTES: Final = 24_000
-"""Memory that a step of a window takes while it is learnt from, measured and rounded up."""
-BASE_BYTES: Final = 330 * 2**20
-"""Memory of the interpreter with torch and everything else loaded, measured and rounded up."""
-LEAST_MEMORY_BYTES: Final = BASE_BYTES + 64 * 2**20
+BASE_BYTES: Final = 390 * 2**20
+STEP_BYTES: Final = 1_400
+_WINDOW_STEP_BYTES: Final = 45_000
+_WINDOW_UNIT_BYTES: Final = 80
+"""Memory of the process with torch and everything else loaded; of a step of a group; of a step of a window while it is
+learnt from, and of each unit there. Resident memory was measured with 30 and 60 people of 400 and 1,500 steps."""
+LEAST_MEMORY_BYTES: Final = BASE_BYTES + 58 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Memory to train in.
+
+    Args:
+        memory_bytes: that the whole process may take.
+        hidden: units of the model.
+
+    Raises:
+        ConfigError: it is too little for anything.
+    """
+
+    memory_bytes: int
+    hidden: int = 64
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < LEAST_MEMORY_BYTES:
+            raise ConfigError(
+                f"{self.memory_bytes / 2**20:.0f} MiB of memory are too little to train in.",
+                f"Allow {LEAST_MEMORY_BYTES / 2**20:.0f} MiB or more with --memory-mib.",
+            )
+
+    @property
+    def free_bytes(self) -> int:
+        """What is left for history."""
+        return self.memory_bytes - BASE_BYTES
+
+    def person_bytes(self, steps: int) -> int:
+        """What one more person with so many steps takes."""
+        window = WINDOW * (_WINDOW_STEP_BYTES + self.hidden * _WINDOW_UNIT_BYTES)
+        return steps * STEP_BYTES + window
+
+    def most_steps(self) -> int:
+        """Of one person's history so many steps fit: the latest are taken."""
+        return max((self.free_bytes - self.person_bytes(0)) // (2 * STEP_BYTES), WINDOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,45 +95,36 @@ class Group:
     steps: int
 
 
-def groups(lengths: Sequence[int], memory_bytes: int, seed: int, window: int = WINDOW) -> tuple[Group, ...]:
+def groups(lengths: Sequence[int], room: Room, seed: int) -> tuple[Group, ...]:
     """Put people of like length together, within the memory that there is.
 
     Args:
         lengths: steps of each person that will be in memory.
-        memory_bytes: that the whole process may take.
+        room: the memory.
         seed: shuffles people of equal length.
-
-    Raises:
-        ConfigError: the memory is too little for anything.
     """
-    if memory_bytes < LEAST_MEMORY_BYTES:
-        raise ConfigError(
-            f"{memory_bytes / 2**20:.0f} MiB of memory are too little to train in.",
-            f"Allow {LEAST_MEMORY_BYTES / 2**20:.0f} MiB or more with --memory-mib.",
-        )
-    room = memory_bytes - BASE_BYTES
     order = np.lexsort((np.random.default_rng([seed, 7]).random(len(lengths)), np.asarray(lengths)))
     found: list[Group] = []
     pending: list[int] = []
-    steps = 0
+    steps = taken = 0
     for person in order.tolist():
-        length = lengths[person]
-        taken = (steps + length) * STEP_BYTES + (len(pending) + 1) * window * WINDOW_STEP_BYTES
-        if pending and (taken > room or len(pending) >= MOST_SIDE_BY_SIDE):
+        more = room.person_bytes(lengths[person])
+        if pending and (taken + more > room.free_bytes or len(pending) >= MOST_SIDE_BY_SIDE):
             found.append(Group(tuple(pending), steps))
-            pending, steps = [], 0
+            pending, steps, taken = [], 0, 0
         pending.append(person)
-        steps += length
+        steps += lengths[person]
+        taken += more
     if pending:
         found.append(Group(tuple(pending), steps))
     return tuple(found)
 
 
-def most_steps(memory_bytes: int) -> int:
-    """Of one person's history so many steps fit: the latest are taken."""
-    return max((memory_bytes - BASE_BYTES - WINDOW * WINDOW_STEP_BYTES) // (2 * STEP_BYTES), 1)
-
-
 def order_of_groups(count: int, epoch: int, seed: int) -> tuple[int, ...]:
     """Another order in each epoch."""
     return tuple(np.random.default_rng([seed, 11, epoch]).permutation(count).tolist())
+
+
+def epochs_for(steps: int) -> int:
+    """How many passes at most when nobody says: few over a long history, more over a short one."""
+    return min(max(round(_STEPS_IN_ALL / max(steps, 1)), 2), 12)

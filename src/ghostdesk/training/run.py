@@ -21,6 +21,7 @@ from ghostdesk.training.drift import reference_shares
 from ghostdesk.training.files import private_folder, sole_user, write_whole
 from ghostdesk.training.gate import GateReport, compare
 from ghostdesk.training.loop import Trainer, TrainingLoop, TrainOptions, TrainProgress, TrainResult
+from ghostdesk.training.plan import Room
 from ghostdesk.training.registry import ModelRegistry, ModelVersion
 from ghostdesk.training.shards import StepShards, has_shards, write_shards
 from ghostdesk.training.sources import HistorySource, ReadNotes, check_not_empty
@@ -133,6 +134,7 @@ class _Run:
 
     def to_end(self) -> TrainReport:
         request, began_s = self._request, time.monotonic()
+        Room(request.options.memory_bytes)  # refused now, not after an hour of reading
         slots = WeekSlots(request.timezone, _SLOT_S)
         identity = request.source.identity()
         shards = self._shards(slots, f"{_REVISION}:{identity}:{request.timezone}")
@@ -204,7 +206,7 @@ class _Run:
         champion, notes = _champion(registry)
         self._watcher.says("Comparing it with the present model on held-out history.")
         gate = compare(
-            shards, request.options.memory_bytes, request.config, result.weights,
+            shards, Room(request.options.memory_bytes, request.config.hidden), request.config, result.weights,
             None if champion is None else (champion.header.config, champion.weights), request.simple,
         )  # fmt: skip
         self._seconds["comparing"] = time.monotonic() - compared_s
