@@ -6,7 +6,7 @@ that come late are set where they belong in the table of arrivals; in the models
 ignored. An unknown user gets everyone's forecast, and with no history at all a flat one.
 
 Learning event by event gives the same arrivals as `fit` on the same events in order. Of a long past, `fit` takes each
-user's last thousand applications, and judges the experts by the last fifty. `ghostdesk bench forecast` measures cost.
+user's last three hundred applications, and judges the experts by the last fifty. `ghostdesk bench forecast` measures cost.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from ghostdesk.telemetry.history import History
 _TOO_FAR_AHEAD_S = 86_400.0
 _APPS = 8
 _HALF_HOUR_S = 1800
-_RECALLED, _JUDGED = 1000, 50
-"""Of a long past each user's last thousand applications are learnt, and the experts judged by the last fifty."""
+_RECALLED = 300
+"""Of a long past each user's last three hundred applications are learnt."""
 _APP_EVENTS = frozenset({EventKind.APP_LAUNCH, EventKind.APP_FOCUS})
 _HIGH = 0.9
 _NEAR_S = 1800.0
@@ -126,7 +126,7 @@ class UserProfileEngine:
             return
         self._arrivals.observe(event)
         if apps_after <= _RECALLED:
-            self._apps.observe(event, judge=apps_after <= _JUDGED)
+            self._apps.observe(event, apps_after=apps_after)
         self._resources.observe(event)
         self._changes += 1
 

@@ -156,7 +156,7 @@ def test_a_million_events_of_one_person_move_others_no_more_than_a_busy_colleagu
             for event in events(f"user{number}", ["mail", "web", "cad"] * 20, 1e9):
                 forecasts.observe(event)
         for event in events("eve", ["evil", "bad"] * (times // 2), 1e9):
-            forecasts.observe(event, judge=False)
+            forecasts.observe(event, apps_after=999)
         shares = {a.app: a.probability for a in forecasts.predict(UserId("new"), 2e9, 20)}
         told.append(shares.get(AppId("evil"), 0.0) + shares.get(AppId("bad"), 0.0))
     assert told[1] < 0.35

@@ -29,6 +29,8 @@ from ghostdesk.profiles.situation import Situation
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 
 _LESSONS_A_PERSON = 8
+_JUDGED, _TRAINED_PAST = 50, 100
+"""Of a long past the experts are judged by the last fifty applications, and the trained model sees a hundred."""
 _KEPT_STEPS = 256
 _KEPT_APPS = 8
 _MOST_APPS = 65_535
@@ -118,8 +120,12 @@ class NextAppForecasts:
         self._attributes = dict(attributes)
         self._stale = True
 
-    def observe(self, event: UsageEvent, *, judge: bool = True) -> None:
-        """Learn from one more event. `judge` is False for the long past: see `NextAppMixture.recall`."""
+    def observe(self, event: UsageEvent, *, apps_after: int = 0) -> None:
+        """Learn from one more event.
+
+        Where `apps_after` more applications of the person are known to follow, it is of the long past, which is
+        learnt in less detail: see `NextAppMixture.recall`.
+        """
         if event.user is None or not sane(event.time_s):
             return
         person = self._people.get(event.user)
@@ -130,7 +136,7 @@ class NextAppForecasts:
         if event.time_s < person.around.last_s:
             return
         if event.kind in (EventKind.APP_LAUNCH, EventKind.APP_FOCUS) and event.app is not None:
-            self._turned_to(event.user, person, event, judge=judge)
+            self._turned_to(event.user, person, event, apps_after)
         person.around.observe(event)
         person.version += 1
 
@@ -187,7 +193,8 @@ class NextAppForecasts:
     def _begins(self, person: _Person, now_s: float) -> bool:
         return person.around.position == 0 or now_s - person.around.last_s >= SESSION_GAP_S
 
-    def _turned_to(self, user: UserId, person: _Person, event: UsageEvent, *, judge: bool) -> None:
+    def _turned_to(self, user: UserId, person: _Person, event: UsageEvent, apps_after: int) -> None:
+        judge = apps_after <= _JUDGED
         begins = self._begins(person, event.time_s)
         app = event.app
         if app is None or (app == person.current and not begins):
@@ -204,7 +211,7 @@ class NextAppForecasts:
                 self._lessons.append(person.mixture.lesson)
             person.mixture.lesson = None
         else:
-            person.mixture.recall(app, situation)
+            person.mixture.recall(app, situation, trained=apps_after <= _TRAINED_PAST)
         person.current = app
         if begins:
             person.around.position = 0
