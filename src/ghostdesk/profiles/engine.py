@@ -6,7 +6,8 @@ that come late are set where they belong in the table of arrivals; in the models
 ignored. An unknown user gets everyone's forecast, and with no history at all a flat one.
 
 Learning event by event gives the same arrivals as `fit` on the same events in order. Of a long past, `fit` takes each
-user's last three hundred applications, and judges the experts by the last fifty. `ghostdesk bench forecast` measures cost.
+user's last three hundred applications, and judges the experts by the last fifty. `ghostdesk bench forecast`
+measures cost.
 """
 
 from __future__ import annotations
