@@ -185,7 +185,7 @@ def _unseen(
 def _origins(
     hourly: Floats, first_hour: int, trained: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], Floats, npt.NDArray[np.float64], Floats, float]]:
-    """Batches of: machine, window, hour of the week, what happened, and the share done. Only rows with something known."""
+    """Batches of: machine, window, hour of the week, what happened, and the share done; known rows only."""
     machines, hours = hourly.shape
     padded = np.concatenate([np.full((machines, WINDOW_H), np.nan, dtype=np.float32), hourly], axis=1)
     last = hours - HORIZON_H + 1

@@ -20,6 +20,8 @@ _MOST_SCALES = 300.0
 _FEWEST_KNOWN = 3 * DAY_H
 """Hours that a window must hold to be learnt from."""
 _FEWEST_ROWS = 64
+_FEWEST_STEPS = 100
+"""Few examples are passed over more often than `CurveTraining.epochs` says."""
 _WEEKS_KNOWN_H = 2 * WINDOW_H
 _UNSEEN = np.float32(1e6)
 """The day of the week is hidden from models that saw less than two weeks: dividing by this makes it nothing."""
@@ -116,7 +118,8 @@ def _examples(
 ) -> _Examples:
     """Windows and what followed them, drawn evenly from all series and times."""
     series, hours = hourly.shape
-    padded = np.concatenate([np.full((series, WINDOW_H), np.nan, dtype=np.float32), hourly], axis=1)
+    before = np.full((series, WINDOW_H + max(0, HORIZON_H - hours)), np.nan, dtype=np.float32)
+    padded = np.concatenate([before, hourly], axis=1)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_H + HORIZON_H, axis=1)  # at origin 0, 1, ...
     origins = np.arange(_FEWEST_KNOWN, max(hours - HORIZON_H + 1, _FEWEST_KNOWN))
     seen = np.concatenate([np.zeros((series, 1)), np.cumsum(~np.isnan(hourly), axis=1)], axis=1)
@@ -155,12 +158,13 @@ def _fitted(
     """AdamW with one cycle of the learning rate."""
     rows = len(examples.targets)
     batch = min(options.batch, rows)
-    steps = options.epochs * (rows // batch)
+    epochs = max(options.epochs, -(-_FEWEST_STEPS * batch // rows))
+    steps = epochs * (rows // batch)
     learnt = [name for name in p if name not in ("mean", "deviation")]
     first = {name: np.zeros_like(p[name]) for name in learnt}
     second = {name: np.zeros_like(p[name]) for name in learnt}
     step = 0
-    for _ in range(options.epochs):
+    for _ in range(epochs):
         order = rng.permutation(rows)
         for begin in range(0, batch * (rows // batch), batch):
             step += 1
