@@ -306,7 +306,7 @@ def held_out_batches(shards: StepShards, spans: list[tuple[int, int, int]], room
 def _read_checkpoint(path: Path, identity: str) -> tuple[LoopState, dict[str, FloatArray], Arrays] | None:
     """None when there is none, or it is of another run, or cannot be read: training then begins anew."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
             arrays = {name: kept[name] for name in kept.files}
         told = json.loads(arrays["told"].tobytes())
         if told["identity"] != identity:
