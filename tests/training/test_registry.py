@@ -44,7 +44,10 @@ def test_models_are_numbered_and_only_a_promoted_one_is_live(registry: ModelRegi
 
 
 def test_the_very_same_model_again_gets_no_second_number(registry: ModelRegistry) -> None:
-    assert _add(registry, 1).name == _add(registry, 1).name == "0001"
+    first = _add(registry, 1)
+    first.path.write_bytes(b"gone bad")
+    assert _add(registry, 1).name == first.name == "0001"
+    assert not registry.version("1").problem, "it is written anew where it was damaged"
 
 
 def test_rollbacks_go_back_one_by_one_and_are_remembered(registry: ModelRegistry) -> None:

@@ -116,6 +116,7 @@ class ModelRegistry:
             for path in self._files():
                 number, known = _parts(path.name)
                 if known == digest:
+                    write_whole(path, data)  # it may have been damaged since
                     return self._version(path, number, digest, live=path.name == self._current_name())
                 numbers.append(number)
             name = f"{max(numbers) + 1:04d}-{digest}"
