@@ -25,7 +25,11 @@ def curves(
         list[str] | None, typer.Option("--resource", help="Only this column; may be given again.")
     ] = None,
     unseen: Annotated[
-        int, typer.Option(min=0, help="Also train without some machines and score on those, in so many folds.")
+        int,
+        typer.Option(
+            min=0,
+            help="Also train without some machines and score on those, in so many folds (each takes as long again).",
+        ),
     ] = 0,
     seed: Annotated[int, typer.Option(help="Of the training; the same seed gives the same scores.")] = 0,
     json_to: Annotated[
@@ -40,7 +44,7 @@ def curves(
 
     *Loss* is the weighted quantile loss: 0 is perfect, smaller is better, and a machine counts by what it uses.
     *Inside %* is how often the truth lay within the 50, 80 and 95 % intervals; the nearer to those, the better.
-    Machines that idle at exactly 0 sit on an interval's edge: they count in part under *ties split*.
+    Machines that idle at exactly 0 sit on an interval's edge: they count in part under *split %*.
     """
     with err.status(f"reading {file}"):
         usage = hourly_usage(read_resources(file), tuple(resource or ()))
@@ -69,10 +73,10 @@ def _table(report: CurveReport) -> Table:
         box=SIMPLE_HEAD,
     )
     table.add_column("predictor", no_wrap=True)
-    for heading in ("loss", "95 % interval", "inside %", "ties split"):
-        table.add_column(heading, justify="right")
+    for heading in ("loss", "95 % interval", "inside %", "split %"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for one in report.scores:
-        interval = f"{one.interval.low:.3f} - {one.interval.high:.3f}" if one.interval else "-"
+        interval = f"{one.interval.low:.3f}-{one.interval.high:.3f}" if one.interval else "-"
         name = f"[bold]{one.predictor}[/]" if one.predictor.startswith("ghostdesk") else one.predictor
         table.add_row(
             name,
