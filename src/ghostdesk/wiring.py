@@ -48,6 +48,7 @@ from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.events import UsageEvent
 from ghostdesk.telemetry.history import History
 from ghostdesk.training.registry import load_current
+from ghostdesk.training.run import discard_work, models_folder
 from ghostdesk.transition.handover import SeamlessTransition
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ def calendar_options(settings: Settings) -> CalendarOptions:
 def make_profiles(settings: Settings) -> UserProfileEngine:
     """The profile engine, with the trained model where there is one that can be used."""
     forecast = settings.forecast
-    model, problem = load_current(models_folder(settings))
+    model, problem = load_current(models_folder(settings.state.directory))
     if problem:
         log.warning("%s", problem)
     trained: Callable[[], dict[str, NextAppExpert]] = dict
@@ -85,11 +86,6 @@ def make_profiles(settings: Settings) -> UserProfileEngine:
             return {TRAINED: LstmExpert(config, weights)}
 
     return UserProfileEngine(forecast.timezone, forecast.horizon_s, forecast.slot_s, trained)
-
-
-def models_folder(settings: Settings) -> Path:
-    """Where trained models are."""
-    return settings.state.directory / "models"
 
 
 class _Relay(AgentEvents):
@@ -314,6 +310,7 @@ def assemble(
     secrets = SecretFiles(settings.state.directory / "secrets")
     sync = CalendarSync(store, secrets, calendar_options(settings))
     personal.links.secrets, personal.links.read_calendar = secrets, sync.add_text
+    personal.links.discard_work = lambda: discard_work(settings.state.directory)
     watched.append(plane.watched)
     relay.target = plane
     feed = ProfileFeed(store, profiles, sync, clock)

@@ -181,8 +181,9 @@ def test_a_dropped_control_plane_is_survived_by_the_page(desk: Running, page: An
     page.wait_for_timeout(2000)
     before = page.evaluate("() => document.querySelector('canvas').toDataURL()")
     page.keyboard.press("Control+Escape")
-    page.wait_for_timeout(1000)
-    assert page.evaluate("() => document.querySelector('canvas').toDataURL()") != before, "it takes keys again"
+    page.wait_for_function(  # it takes keys again
+        "before => document.querySelector('canvas').toDataURL() !== before", arg=before, timeout=20_000
+    )
     _shot(page, "7-back-again")
 
 

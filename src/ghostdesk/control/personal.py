@@ -74,6 +74,7 @@ class Links:
         retell: has a person's desktop told which sources to collect.
         secrets: of calendars; None where there are none.
         read_calendar: None where calendars cannot be read here.
+        discard_work: deletes what an interrupted training keeps of people's history.
     """
 
     emit: Callable[[UsageEvent], None] = lambda _event: None
@@ -82,6 +83,7 @@ class Links:
     retell: Callable[[UserId], Coroutine[Any, Any, None]] | None = None
     secrets: CalendarSecrets | None = None
     read_calendar: ReadCalendar | None = None
+    discard_work: Callable[[], None] = lambda: None
 
 
 class Personal:
@@ -241,6 +243,7 @@ class Personal:
         for key in [key for key in self._last if key[0] == user]:
             if source is None or key[1].value == source.value:
                 del self._last[key]
+        self.links.discard_work()
         self._loop.profiles.forget(user)
         self._loop.curves.pop(user, None)
         recent = self._loop.recent

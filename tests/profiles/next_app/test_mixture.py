@@ -215,3 +215,18 @@ def test_whoever_rests_keeps_their_forecast_and_wakes_with_their_habits() -> Non
     assert woken[0].app == whole_ann[0].app == "cad"
     forecasts.forget(UserId("user0"))
     assert not any(a.app == "x" and a.probability > 0.9 for a in forecasts.predict(UserId("user0"), later_s, 3))
+
+
+def test_only_the_first_application_of_a_session_counts_as_such() -> None:
+    forecasts = NextAppForecasts(WEEK)
+    for day in range(30):
+        for event in events("ann", ["mail", "web", "cad"], 1e9 + day * 86_400.0):
+            forecasts.observe(event)
+    morning_s = 1e9 + 31 * 86_400.0
+    assert forecasts.predict(UserId("ann"), morning_s, 1)[0].app == "mail"
+    for event in events("ann", ["mail"], morning_s):
+        forecasts.observe(event)
+    assert forecasts.predict(UserId("ann"), morning_s + 30.0, 1)[0].app == "web"
+    for event in events("ann", ["web"], morning_s + 60.0):
+        forecasts.observe(event)
+    assert forecasts.predict(UserId("ann"), morning_s + 90.0, 1)[0].app == "cad"

@@ -135,9 +135,9 @@ class NextAppForecasts:
             person = self._awake(event.user)
         if event.time_s < person.around.last_s:
             return
-        if event.kind in (EventKind.APP_LAUNCH, EventKind.APP_FOCUS) and event.app is not None:
-            self._turned_to(event.user, person, event, apps_after)
-        person.around.observe(event)
+        is_app = event.kind in (EventKind.APP_LAUNCH, EventKind.APP_FOCUS) and event.app is not None
+        if not (is_app and self._turned_to(event.user, person, event, apps_after)):
+            person.around.observe(event)
         person.version += 1
 
     def forget(self, user: UserId) -> None:
@@ -193,12 +193,13 @@ class NextAppForecasts:
     def _begins(self, person: _Person, now_s: float) -> bool:
         return person.around.position == 0 or now_s - person.around.last_s >= SESSION_GAP_S
 
-    def _turned_to(self, user: UserId, person: _Person, event: UsageEvent, apps_after: int) -> None:
+    def _turned_to(self, user: UserId, person: _Person, event: UsageEvent, apps_after: int) -> bool:
+        """Learn it; False when it is no new application."""
         judge = apps_after <= _JUDGED
         begins = self._begins(person, event.time_s)
         app = event.app
         if app is None or (app == person.current and not begins):
-            return
+            return False
         situation = self._around(user, person.around.at(event.time_s, self._slots))
         if begins:
             situation = replace(situation, session_position=0)
@@ -214,15 +215,16 @@ class NextAppForecasts:
             person.mixture.recall(app, situation, trained=apps_after <= _TRAINED_PAST)
         person.current = app
         if begins:
-            person.around.position = 0
             person.past.append(0)
         person.past.append(self._number(app))
+        person.around.observe(event)  # a gap begins the session anew, before this application is counted in it
         person.around.turned_to_application(event.time_s)
         self._events += 1
         if self._events >= min(2 * self._pool_events, self._pool_events + _POOL_EVERY):
             self._stale = True
         if judge and self._events % _BATCH == 0:
             self._teach()
+        return True
 
     def _lend(self, user: UserId, person: _Person, begins: bool) -> None:
         count = person.mixture.person.count
