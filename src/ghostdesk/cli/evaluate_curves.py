@@ -43,6 +43,7 @@ def curves(
     are scored from every hour on, and the model learns from what came before, of all machines.
 
     *Loss* is the weighted quantile loss: 0 is perfect, smaller is better, and a machine counts by what it uses.
+    *Interval* is a 95 % bootstrap interval of it, machines drawn.
     *Inside %* is how often the truth lay within the 50, 80 and 95 % intervals; the nearer to those, the better.
     Machines that idle at exactly 0 sit on an interval's edge: they count in part under *split %*.
     """
@@ -73,7 +74,7 @@ def _table(report: CurveReport) -> Table:
         box=SIMPLE_HEAD,
     )
     table.add_column("predictor", no_wrap=True)
-    for heading in ("loss", "95 % interval", "inside %", "split %"):
+    for heading in ("loss", "interval", "inside %", "split %"):
         table.add_column(heading, justify="right", no_wrap=True)
     for one in report.scores:
         interval = f"{one.interval.low:.3f}-{one.interval.high:.3f}" if one.interval else "-"
