@@ -143,6 +143,7 @@ class UserProfileEngine:
         index = -1 if row is None else row
         arrival = tick.arrival[index]
         apps = self._apps_of(user, now_s)
+        usual, high = self._resources_of(user)
         return UsageCurve(
             user,
             now_s,
@@ -150,8 +151,8 @@ class UserProfileEngine:
             arrival=tuple(arrival),
             presence=tuple(tick.presence[index]),
             apps=apps,
-            resources=self._resources_of(user)[0],
-            high=self._resources_of(user)[1],
+            resources=usual,
+            high=high,
             reasons=self._reasons(user, now_s, tick.numbers[arrival.index(max(arrival))], apps),
         )
 
