@@ -14,7 +14,9 @@ from ghostdesk.profiles.next_app.ipam import Ipam
 from ghostdesk.profiles.next_app.markov import Markov
 from ghostdesk.profiles.next_app.most_frequent import MostFrequent
 from ghostdesk.profiles.next_app.most_recent import Current, MostRecent, non_increasing
+from ghostdesk.profiles.next_app.ppm import PpmRecencyExpert
 from ghostdesk.profiles.next_app.tally import Tally
+from ghostdesk.profiles.situation import Situation
 
 EXPERTS: dict[str, ExpertFactory] = {
     "most-frequent": MostFrequent,
@@ -147,3 +149,19 @@ def test_settings_out_of_range_are_refused() -> None:
         Ipam(alpha=1.0)
     with pytest.raises(ValueError, match="order"):
         Markov(-1)
+
+
+def test_partial_matching_learns_a_cycle_and_what_shorter_contexts_cannot_tell() -> None:
+    assert ranked(taught(PpmRecencyExpert(), "abc" * 30))[0] == "a"
+    assert taught(PpmRecencyExpert(), "abc" * 30).shares()[AppId("a")] > 0.85
+    assert ranked(taught(PpmRecencyExpert(), "mwtswm" * 30 + "mw"))[0] == "t"
+    assert ranked(taught(PpmRecencyExpert(), "mwtswm" * 30 + "mwtsw"))[0] == "m"
+
+
+def test_partial_matching_begins_a_session_as_sessions_do() -> None:
+    expert = PpmRecencyExpert()
+    for _ in range(10):
+        for position, app in enumerate("mwtwtwt"):
+            expert.learn(AppId(app), Situation(session_position=position))
+    first = expert.shares(Situation(session_position=0))
+    assert max(first, key=lambda app: first[app]) == "m"

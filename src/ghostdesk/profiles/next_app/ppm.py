@@ -53,4 +53,4 @@ class PpmRecencyExpert:
         return (START,) if at.session_position == 0 else self._before
 
     def _members(self, before: tuple[AppId, ...]) -> tuple[Shares, Shares]:
-        return self._contexts.blend(before, {}), self._recency.shares(self._recent, None)
+        return self._contexts.blend(before, {}), self._recency.shares(self._recent)
