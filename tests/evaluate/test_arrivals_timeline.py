@@ -12,7 +12,6 @@ from ghostdesk.evaluate.arrivals_timeline import (
     Timeline,
     lonely_times,
     sessions_from_signs,
-    sessions_from_states,
     start_counts,
 )
 
@@ -39,14 +38,6 @@ def test_a_sign_out_ends_the_session_at_once_and_one_alone_is_none() -> None:
 def test_order_of_rows_does_not_matter() -> None:
     times = np.array([50_000.0, 0.0, 20_000.0])
     assert sessions_from_signs("u", times, np.zeros(3)).start_s.tolist() == [0.0, 20_000.0, 50_000.0]
-    states = sessions_from_states("d", np.array([30.0, 10.0, 20.0]), np.array([False, False, True]))
-    assert (states.start_s.tolist(), states.end_s.tolist()) == ([20.0], [30.0])
-
-
-@pytest.mark.parametrize("in_use", [True, False])
-def test_a_desktop_of_one_state_only(in_use: bool) -> None:
-    use = sessions_from_states("d", np.arange(5.0), np.full(5, in_use))
-    assert len(use.start_s) == int(in_use)
 
 
 def test_lonely_times_are_a_few_far_from_all_others() -> None:
@@ -107,5 +98,5 @@ def test_slots_that_do_not_fit_a_day_are_refused(slot_s: int) -> None:
 
 def test_nobody_at_all_gives_no_chunk() -> None:
     assert not list(Timeline([], SLOT_S).chunks())
-    empty = sessions_from_states("d", np.zeros(0), np.zeros(0, dtype=bool))
+    empty = RowUse("d", np.zeros(0), np.zeros(0), np.zeros(0), -np.inf)
     assert not list(Timeline([empty], SLOT_S).chunks())

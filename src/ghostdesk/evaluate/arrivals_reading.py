@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostdesk.evaluate.arrivals_timeline import RowUse, lonely_times, sessions_from_signs, sessions_from_states
+from ghostdesk.evaluate.arrivals_timeline import RowUse, lonely_times, sessions_from_signs
 from ghostdesk.evaluate.readers import read_activity, read_states
+from ghostdesk.evaluate.state_log import IN_USE, Finding, desktop_uses
 from ghostdesk.evaluate.tables import DataKind, RowCheck, Table, latest
 from ghostdesk.kernel.errors import ImportFileError
 from ghostdesk.profiles.arrivals.seam import Floats
@@ -20,7 +21,6 @@ from ghostdesk.telemetry.importers.opening import HistoryFile
 from ghostdesk.telemetry.importers.protocol import BadLine, ReadOptions
 from ghostdesk.telemetry.importers.usage_csv import UsageCsvImporter
 
-_IN_USE = "in-use"
 _KINDS = (DataKind.ACTIVITY, DataKind.STATES, DataKind.EVENTS, DataKind.TIMED_APPS)
 
 
@@ -33,12 +33,14 @@ class ArrivalHistory:
         noun: "user" or "desktop".
         slot_minutes: the slots that fit this kind of history.
         notes: what the reader of a report should know.
+        findings: what was odd in a state log, counted, with the rule that mended it; `notes` tell them, too.
     """
 
     rows: list[RowUse]
     noun: str
     slot_minutes: tuple[int, ...]
     notes: list[str] = field(default_factory=list)
+    findings: tuple[Finding, ...] = ()
 
 
 def read_arrival_history(path: Path, zone: tzinfo = UTC, *, now_s: float | None = None) -> ArrivalHistory:
@@ -63,7 +65,7 @@ def read_arrival_history(path: Path, zone: tzinfo = UTC, *, now_s: float | None 
     if not any(len(row.start_s) for row in history.rows):
         raise ImportFileError(
             f"{path} holds no session: nobody ever arrived.",
-            f"It needs signs of life, or desktops that change to {_IN_USE}.",
+            f"It needs signs of life, or desktops that change to {IN_USE}.",
         )
     return history
 
@@ -82,16 +84,11 @@ def _activity(path: Path, now_s: float | None) -> ArrivalHistory:
 
 def _states(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:
     read = read_states(path, zone, now_s=now_s)
-    wrong = lonely_times(read.time_s)
-    order = np.argsort(read.desktop[~wrong], kind="stable")
-    desktop, time_s = read.desktop[~wrong][order], read.time_s[~wrong][order]
-    used = (np.array(read.states) == _IN_USE)[read.state[~wrong][order]]
-    edges = np.searchsorted(desktop, np.arange(len(read.desktops) + 1))
-    rows = [
-        _in_zone(sessions_from_states(name, time_s[a:b], used[a:b]), zone)
-        for name, a, b in zip(read.desktops, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
-    ]
-    return ArrivalHistory(rows, "desktop", (10,), _notes(read.notes.sentences(), int(wrong.sum())))
+    right = ~lonely_times(read.time_s)
+    uses, odd = desktop_uses(read.desktops, read.desktop[right], read.state[right], read.time_s[right], read.states)
+    findings = (*read.clock, *odd)
+    notes = [*_notes(read.notes.sentences(), int((~right).sum())), *(finding.sentence() for finding in findings)]
+    return ArrivalHistory([_in_zone(use, zone) for use in uses], "desktop", (10,), notes, findings)
 
 
 def _events(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:

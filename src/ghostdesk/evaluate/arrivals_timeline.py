@@ -75,19 +75,6 @@ def sessions_from_signs(name: str, time_s: Floats, offset_s: Floats, ended: Flag
     return RowUse(name, time_s[starts], end_s, offset_s[starts], float(time_s[-1]))
 
 
-def sessions_from_states(name: str, time_s: Floats, in_use: Flags) -> RowUse:
-    """A desktop's sessions: from a change to in-use to the next other state. Times need not be in order."""
-    order = np.argsort(time_s, kind="stable")
-    time_s, in_use = time_s[order], in_use[order]
-    change = np.diff(in_use.astype(np.int8), prepend=np.int8(0))
-    start_s, end_s = time_s[change > 0], time_s[change < 0]
-    if len(end_s) < len(start_s):
-        end_s = np.append(end_s, time_s[-1])
-    real = end_s > start_s  # of states told for one second, the last counts
-    start_s, end_s = start_s[real], end_s[real]
-    return RowUse(name, start_s, end_s, np.zeros(len(start_s)), float(time_s[-1]) if len(time_s) else -np.inf)
-
-
 def lonely_times(time_s: Floats) -> Flags:
     """Which times are a broken clock's: the few before or after a gap of two years in everyone's times together."""
     wrong = np.zeros(len(time_s), dtype=bool)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from ghostdesk.evaluate.state_log import Finding, mend_clock
 from ghostdesk.evaluate.tables import (
     Codes,
     DataKind,
@@ -48,7 +49,7 @@ class Activity:
 
 @dataclass(frozen=True, slots=True)
 class States:
-    """A state log, sorted by time; all arrays of shape (rows,). `time_s` is in seconds of the given zone's UTC."""
+    """A state log, sorted by time; all arrays of shape (rows,). `time_s` is UTC, and `clock` says what clocks did."""
 
     desktops: tuple[str, ...]
     states: tuple[str, ...]
@@ -56,6 +57,7 @@ class States:
     state: Ints
     time_s: Floats
     notes: ReadNotes
+    clock: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +126,30 @@ def read_states(path: Path, zone: tzinfo = UTC, *, now_s: float | None = None) -
             state_codes.append(states.of(other))
             times.append(time_s)
         a, b = np.asarray(desktop_codes, dtype=np.int64), np.asarray(state_codes, dtype=np.int64)
-        time_s_all = np.asarray(times, dtype=np.float64)
+        as_told_s = np.asarray(times, dtype=np.float64)
+        time_s_all, clock = mend_clock(as_told_s, repeated_hours(as_told_s, zone))
         check.out_of_order = backward_steps(a, time_s_all)
         order = np.lexsort((time_s_all, a))
         kept = order[first_of_equals(a[order], time_s_all[order], b[order])]
         kept = kept[np.argsort(time_s_all[kept], kind="stable")]
         check.duplicates = len(order) - len(kept)
         notes = check.finish(table.broken)
-    return States(desktops.names(), states.names(), a[kept], b[kept], time_s_all[kept], notes)
+    return States(desktops.names(), states.names(), a[kept], b[kept], time_s_all[kept], notes, tuple(clock))
+
+
+def repeated_hours(time_s: Floats, zone: tzinfo) -> Floats:
+    """How much later each local time comes once more, in seconds; 0 where it comes once. Shape (rows,)."""
+    if zone is UTC:
+        return np.zeros(len(time_s))
+    # every change of a clock in use falls on a whole quarter of an hour
+    quarters, place = np.unique(np.floor(time_s / 900.0), return_inverse=True)
+    later = np.zeros(len(quarters))
+    for number, quarter in enumerate((quarters * 900.0).tolist()):
+        local = datetime.fromtimestamp(quarter, zone)
+        first, second = local.replace(fold=0).utcoffset(), local.replace(fold=1).utcoffset()
+        if local.fold == 0 and first is not None and second is not None:
+            later[number] = max((first - second).total_seconds(), 0.0)
+    return np.asarray(later[place])
 
 
 def read_resources(path: Path, *, now_s: float | None = None) -> ResourceRows:
