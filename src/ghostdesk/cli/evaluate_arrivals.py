@@ -69,7 +69,8 @@ def arrivals(
     for note in history.notes:
         console.print(note, markup=False, highlight=False)
     if json_to is not None:
-        write_json({"source": str(file), "notes": history.notes, "slots": reports}, json_to, sys.stdout)
+        found = {"source": str(file), "notes": history.notes, "findings": history.findings, "slots": reports}
+        write_json(found, json_to, sys.stdout)
 
 
 def _scored(history: ArrivalHistory, minutes: int, until_s: float | None) -> ArrivalReport:
