@@ -12,7 +12,7 @@ as rows would be warm.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -39,10 +39,10 @@ class Observed:
 
     from_s: float
     to_s: float
-    started: Ints = NONE_STARTED
-    started_s: Floats = NO_TIMES
-    ended: Ints = NONE_STARTED
-    ended_s: Floats = NO_TIMES
+    started: Ints = field(default_factory=lambda: NONE_STARTED)
+    started_s: Floats = field(default_factory=lambda: NO_TIMES)
+    ended: Ints = field(default_factory=lambda: NONE_STARTED)
+    ended_s: Floats = field(default_factory=lambda: NO_TIMES)
     misses: int = 0
 
 
