@@ -10,8 +10,9 @@ circumstances: time of day, place, mode, microphone and camera, file type, calen
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,7 @@ class Lent:
             for app, share in one.items():
                 total[app] = total.get(app, 0.0) + share
         known = set(without)
-        return sorted((a for a in total if a not in known and a != START), key=lambda a: (-total[a], a))[:limit]
+        return [app for _, app in nsmallest(limit, ((-total[a], a) for a in total if a not in known and a != START))]
 
 
 NOTHING_LENT = Lent()
@@ -88,13 +89,15 @@ class Evidence:
 class PersonEvidence:
     """The contexts of one person: some 200 to 400 KiB with a long history, bounded."""
 
-    __slots__ = ("_after", "_followers", "_last", "_new_rate", "_ranks", "_times", "_uses", "count", "recent",
-                 "trail")  # fmt: skip
+    __slots__ = ("_after", "_followers", "_keys_at", "_last", "_new_rate", "_ranks", "_rows", "_times", "_uses",
+                 "count", "recent", "trail")  # fmt: skip
 
     def __init__(self) -> None:
         self._after: dict[Key, dict[object, float]] = {}
         self._followers: dict[Key, list[AppId]] = {}
-        self._uses: dict[AppId, list[float]] = {}
+        self._uses = np.zeros((8, len(_FADES)))
+        self._rows: dict[AppId, int] = {}
+        self._keys_at: tuple[Situation, list[Key | None]] | None = None
         self._last: dict[AppId, int] = {}
         self._times: dict[AppId, int] = {}
         self._ranks: list[int] = []
@@ -144,12 +147,11 @@ class PersonEvidence:
                 self._count((kind, *key), rank if kind < _RANK_KINDS else app)
         self._follow(keys, app)
         self._new_rate += 0.02 * (float(app not in self._times) - self._new_rate)
-        for uses in self._uses.values():
-            for index, fade in enumerate(_FADES):
-                uses[index] *= fade
-        fresh = self._uses.setdefault(app, [0.0] * len(_FADES))
-        for index in range(len(_FADES)):
-            fresh[index] += 1.0
+        row = self._rows.setdefault(app, len(self._rows))
+        if row == len(self._uses):
+            self._uses = np.concatenate((self._uses, np.zeros_like(self._uses)))
+        self._uses *= _FADES
+        self._uses[row] += 1.0
         self._times[app] = self._times.get(app, 0) + 1
         self._last[app] = self.count
         self.count += 1
@@ -158,6 +160,7 @@ class PersonEvidence:
         self.recent.insert(0, app)
         self._ranks = [rank, *self._ranks[:3]]
         self.trail = [*self._trail(situation)[-5:], app]
+        self._keys_at = None
         self._bound()
 
     # Inside.
@@ -168,6 +171,14 @@ class PersonEvidence:
         return [*self.trail, START] if begins else self.trail
 
     def _keys(self, at: Situation) -> list[Key | None]:
+        """The contexts of the moment, one a kind; a question and the step after it share them."""
+        if self._keys_at is not None and self._keys_at[0] is at:
+            return self._keys_at[1]
+        keys = self._contexts(at)
+        self._keys_at = (at, keys)
+        return keys
+
+    def _contexts(self, at: Situation) -> list[Key | None]:
         trail, ranks = self._trail(at), self._ranks
         a, b, c, d = ([*reversed(trail[-4:])] + [None] * 4)[:4]
         r1, r2, r3, r4 = (ranks + [-1] * 4)[:4]
@@ -223,24 +234,34 @@ class PersonEvidence:
         size = len(own)
         counts = np.zeros((_KINDS, size), dtype=np.float32)
         wholes, widths = np.zeros(_KINDS, dtype=np.float32), np.zeros(_KINDS, dtype=np.float32)
+        places: dict[object, int] = {app: index for index, app in enumerate(own)}
+        ranks: dict[object, int] = {rank: rank for rank in range(size)}
+        where: list[int] = []  # most contexts name few of the candidates: only those are set
+        found: list[float] = []
         for kind, key in enumerate(keys):
             seen = None if key is None else self._after.get((kind, *key))
             if seen:
-                get = seen.get
-                counts[kind] = [get(r, 0.0) for r in range(size)] if kind < _RANK_KINDS else [get(a, 0.0) for a in own]
+                column, get = kind * size, (ranks if kind < _RANK_KINDS else places).get
+                for what, count in seen.items():
+                    place = get(what)
+                    if place is not None:
+                        where.append(column + place)
+                        found.append(count)
                 wholes[kind], widths[kind] = sum(seen.values()), len(seen)
+        counts.ravel()[where] = found
         blend = np.full(size, 1.0 / (size + 1), dtype=np.float32)
         for kind in range(_RANK_KINDS, _RANK_KINDS + _BLENDED):
             if wholes[kind] > 0:
                 blend = (blend * widths[kind] + counts[kind]) / (wholes[kind] + widths[kind])
-        prior = np.concatenate((np.full((_RANK_KINDS, size), 1.0 / RECENT), np.tile(blend, (_KINDS - _RANK_KINDS, 1))))
+        prior = np.empty((_KINDS, size))
+        prior[:_RANK_KINDS], prior[_RANK_KINDS:] = 1.0 / RECENT, blend
         known = wholes > 0
         smooth = (counts + 0.4 * prior) / (wholes[:, None] + 0.4)
         features[:, :_KINDS] = (np.log(np.maximum(smooth, _LEAST)) * known[:, None] * _SCALE).T
         features[:, _KINDS : 2 * _KINDS] = (counts / (counts + 1.0)).T
         features[:, 2 * _KINDS : 3 * _KINDS] = np.log1p(wholes)[None, :] * _SCALE
         features[:, BLEND_FEATURE] = np.log(np.maximum(blend, _LEAST)) * _SCALE
-        uses = np.array([self._uses[a] for a in own], dtype=np.float32)
+        uses = self._uses[[self._rows[a] for a in own]].astype(np.float32)
         at = BLEND_FEATURE + 3
         features[:, at : at + 3] = np.log(uses + 1e-3) * _SCALE
         times = np.array([self._times[a] for a in own], dtype=np.float32)
@@ -248,10 +269,11 @@ class PersonEvidence:
         ages = np.array([self.count - self._last[a] for a in own], dtype=np.float32)
         features[:, at + 4] = np.log(ages) * _SCALE
         features[:, at + 5] = 1.0 / times
-        self._fill_followers(features, own, keys, at + 6)
+        self._fill_followers(features, places, keys, at + 6)
 
-    def _fill_followers(self, features: Floats, own: Sequence[AppId], keys: Sequence[Key | None], at: int) -> None:
-        places = {app: index for index, app in enumerate(own)}
+    def _fill_followers(
+        self, features: Floats, places: Mapping[object, int], keys: Sequence[Key | None], at: int
+    ) -> None:
         for offset, kind in enumerate(range(_RANK_KINDS, _RANK_KINDS + 3)):
             key = keys[kind]
             latest = self._followers.get((kind, *key)) if key is not None else None

@@ -28,6 +28,7 @@ class PpmRecencyExpert:
         self._before: tuple[AppId, ...] = (START,)
         self._recent: list[AppId] = []
         self._ppm_weight = 0.7
+        self._last: tuple[tuple[AppId, ...], tuple[Shares, Shares]] | None = None
 
     def shares(self, situation: Situation = UNKNOWN) -> Shares:
         """The forecast now."""
@@ -48,9 +49,13 @@ class PpmRecencyExpert:
             self._recent.remove(app)
         self._recent = [app, *self._recent[: _RECENT - 1]]
         self._before = (*before, app)[-_ORDER:]
+        self._last = None
 
     def _context(self, at: Situation) -> tuple[AppId, ...]:
         return (START,) if at.session_position == 0 else self._before
 
     def _members(self, before: tuple[AppId, ...]) -> tuple[Shares, Shares]:
-        return self._contexts.blend(before, {}), self._recency.shares(self._recent)
+        """What both say; a question and the step after it share it."""
+        if self._last is None or self._last[0] != before:
+            self._last = before, (self._contexts.blend(before, {}), self._recency.shares(self._recent))
+        return self._last[1]
