@@ -21,13 +21,14 @@ from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.baselines.hour_of_week import HourOfWeekArrivals, Outlook
 from ghostdesk.profiles.baselines.slots import EARLIEST_S, LATEST_S, sane
+from ghostdesk.profiles.desktop_needs import DesktopNeeds
 from ghostdesk.profiles.diary import Diary
-from ghostdesk.profiles.forecast import LEVELS, ArrivalCurve, LaunchProbability, ResourceQuantiles, UsageCurve
+from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, UsageCurve
 from ghostdesk.profiles.next_app.expert import NextAppExpert
 from ghostdesk.profiles.next_app.forecasts import NextAppForecasts
 from ghostdesk.profiles.next_app.pool import Attributes
 from ghostdesk.profiles.reasons import app_reason, arrival_reason
-from ghostdesk.profiles.resources import ResourceUse
+from ghostdesk.profiles.resource_curves.model import CurveModel
 from ghostdesk.profiles.situation import Situation
 from ghostdesk.telemetry.calendars.entries import BusyTime
 from ghostdesk.telemetry.events import EventKind, UsageEvent
@@ -39,7 +40,6 @@ _HALF_HOUR_S = 1800
 _RECALLED = 300
 """Of a long past each user's last three hundred applications are learnt."""
 _APP_EVENTS = frozenset({EventKind.APP_LAUNCH, EventKind.APP_FOCUS})
-_HIGH = 0.9
 _NEAR_S = 1800.0
 """How fast the next application gives way to what the user uses at all, as slots lie further ahead."""
 
@@ -56,13 +56,14 @@ class _Tick:
 
 
 class UserProfileEngine:
-    """A `ProfileEngine`: arrivals by hour of week, applications by the mixture, resources by shrunk quantiles.
+    """A `ProfileEngine`: arrivals by hour of week, applications by the mixture, resources by hourly curves.
 
     Args:
         timezone: IANA name of the zone in which the users live; raises `ConfigError` when unknown.
         horizon_s: how far each user's curve reaches.
         slot_s: length of its slots.
         trained: makes one person's experts from trained models, by their names; none without a model.
+        curve_models: trained models of the usage curves by resource.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class UserProfileEngine:
         horizon_s: float = 7200.0,
         slot_s: float = 300.0,
         trained: Callable[[], dict[str, NextAppExpert]] = dict,
+        curve_models: Mapping[str, CurveModel] | None = None,
     ) -> None:
         if not (slot_s > 0 and slot_s <= horizon_s <= 7 * 86_400):
             raise ValueError(f"a horizon of {horizon_s} s in slots of {slot_s} s: 0 < slot <= horizon <= one week")
@@ -80,6 +82,7 @@ class UserProfileEngine:
         self._latest_s: float | None = None
         self._attributes: dict[UserId, Attributes] = {}
         self._trained = trained
+        self._curve_models = dict(curve_models or {})
         self._diary = Diary()
         self._forget_all()
 
@@ -108,10 +111,9 @@ class UserProfileEngine:
         self._diary.forget(user)
         self._arrivals.forget(user)
         self._apps.forget(user)
-        self._resources.forget(user)
+        self._needs.forget(user)
         self._attributes.pop(user, None)
         self._app_cache.pop(user, None)
-        self._resource_cache.pop(user, None)
         self._reason_cache.pop(user, None)
         self._changes += 1
 
@@ -128,7 +130,7 @@ class UserProfileEngine:
         self._arrivals.observe(event)
         if apps_after <= _RECALLED:
             self._apps.observe(event, apps_after=apps_after)
-        self._resources.observe(event)
+        self._needs.observe(event)
         self._changes += 1
 
     def users(self) -> tuple[UserId, ...]:
@@ -143,7 +145,7 @@ class UserProfileEngine:
         index = -1 if row is None else row
         arrival = tick.arrival[index]
         apps = self._apps_of(user, now_s)
-        usual, high = self._resources_of(user)
+        usual, high = self._needs.usual_and_high(user, now_s)
         return UsageCurve(
             user,
             now_s,
@@ -165,17 +167,13 @@ class UserProfileEngine:
         row = self._arrivals.row(user)
         index = -1 if row is None else row
         presence = tuple(outlook.presence[index].tolist())
-        levels = self._resources.quantiles(user, LEVELS)
-        slots = len(presence)
         return replace(
             self.predict_resource_needs(user, now_s),
             slot_s=slot_s,
             arrival=tuple(outlook.arrival[index].tolist()),
             presence=presence,
             in_use=self._in_use(user, now_s, presence, slot_s),
-            quantiles=ResourceQuantiles(now_s, slot_s, LEVELS, {n: (q,) * slots for n, q in levels.items()})
-            if levels
-            else None,
+            quantiles=self._needs.quantiles(user, now_s, horizon_s, slot_s),
         )
 
     def _outlook(self, now_s: float, horizon_s: float, slot_s: float) -> Outlook:
@@ -233,18 +231,17 @@ class UserProfileEngine:
 
     def resource_quantile(self, user: UserId, share: float) -> Resources:
         """The amounts that the user's desktop stays at or below for `share` of the time."""
-        return self._resources.quantile(user, share)
+        return self._needs.quantile(user, share)
 
     def _forget_all(self) -> None:
         self._arrivals = HourOfWeekArrivals(self._timezone, _HALF_HOUR_S)
         self._apps = NextAppForecasts(self._arrivals.slots, trained=self._trained, around=self._surroundings)
         self._apps.set_attributes(self._attributes)
-        self._resources = ResourceUse()
+        self._needs = DesktopNeeds(self._curve_models, self._apps.near_resources)
         self._latest_s = None
         self._changes = 0
         self._last_tick: _Tick | None = None
         self._app_cache: dict[UserId, tuple[object, tuple[LaunchProbability, ...]]] = {}
-        self._resource_cache: dict[UserId, tuple[object, tuple[Resources, Resources]]] = {}
         self._reason_cache: dict[UserId, tuple[object, str]] = {}
 
     def _moved_to(self, now_s: float) -> float:
@@ -270,17 +267,6 @@ class UserProfileEngine:
         kept = self._app_cache.get(user)
         if kept is None or kept[0] != key:
             kept = self._app_cache[user] = (key, tuple(self._apps.predict(user, now_s, _APPS)))
-        return kept[1]
-
-    def _resources_of(self, user: UserId) -> tuple[Resources, Resources]:
-        """Expected and high use; a user's own samples show at once, everyone's after every 256 of them."""
-        key = (self._resources.count(user), self._resources.samples // 256)
-        kept = self._resource_cache.get(user)
-        if kept is None or kept[0] != key:
-            kept = self._resource_cache[user] = (
-                key,
-                (self._resources.expected(user), self._resources.quantile(user, _HIGH)),
-            )
         return kept[1]
 
     def _reasons(self, user: UserId, now_s: float, number: int, apps: tuple[LaunchProbability, ...]) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -47,37 +48,70 @@ class _Amounts:
         self.buckets[kind, _bucket(kind, value)] += 1.0
 
 
-class ResourceUse:
-    """Learns from CPU, memory, network and storage samples of whole desktops; 1.1 kB a user.
+@dataclass(frozen=True, slots=True)
+class DesktopSample:
+    """How much of one resource a signed-in person's whole desktop took: `kind` is its place in `NAMES`."""
 
-    Samples that name an application are parts of another sample and are left out, and so are negative ones. Samples
-    count only while the user is signed in, as far as that is known: a prepared desktop is no use yet.
+    user: UserId
+    kind: int
+    time_s: float
+    value: float
+
+
+class DesktopSamples:
+    """Tells the samples of signed-in people's whole desktops from all other events.
+
+    Samples that name an application are parts of another sample and are left out, and so are negative and infinite
+    ones. Samples count only while the user is signed in, as far as that is known: a prepared desktop is no use yet.
     """
 
     def __init__(self) -> None:
-        self._users: dict[UserId, _Amounts] = {}
-        self._pool = _Amounts()
         self._out: set[UserId] = set()
-        self.samples = 0
 
-    def observe(self, event: UsageEvent) -> None:
-        """Learn from one more event."""
+    def take(self, event: UsageEvent) -> DesktopSample | None:
+        """The sample in an event; None where there is none that counts."""
         if event.user is None or not sane(event.time_s):
-            return
+            return None
         if event.kind is EventKind.SIGN_OUT:
             self._out.add(event.user)
         elif event.kind is EventKind.SIGN_IN:
             self._out.discard(event.user)
         kind = _INDEX.get(event.kind)
-        if kind is None or event.app is not None or event.value is None or event.value < 0 or event.user in self._out:
-            return
-        self._users.setdefault(event.user, _Amounts()).add(kind, event.value, _FORGET)
-        self._pool.add(kind, event.value, _POOL_FORGET)
+        if kind is None or event.app is not None or event.value is None or event.user in self._out:
+            return None
+        if not 0.0 <= event.value < math.inf:
+            return None
+        return DesktopSample(event.user, kind, event.time_s, event.value)
+
+    def forget(self, user: UserId) -> None:
+        """Drop that the user is known to be out."""
+        self._out.discard(user)
+
+
+class ResourceUse:
+    """Learns from CPU, memory, GPU, network and storage samples of whole desktops; 1.1 kB a user."""
+
+    def __init__(self) -> None:
+        self._users: dict[UserId, _Amounts] = {}
+        self._pool = _Amounts()
+        self._samples = DesktopSamples()
+        self.samples = 0
+
+    def observe(self, event: UsageEvent) -> None:
+        """Learn from one more event."""
+        sample = self._samples.take(event)
+        if sample is not None:
+            self.add(sample)
+
+    def add(self, sample: DesktopSample) -> None:
+        """Learn one sample."""
+        self._users.setdefault(sample.user, _Amounts()).add(sample.kind, sample.value, _FORGET)
+        self._pool.add(sample.kind, sample.value, _POOL_FORGET)
         self.samples += 1
 
     def forget(self, user: UserId) -> None:
         """Drop what is known of a user; everyone's amounts are made anew from those who are left."""
-        self._out.discard(user)
+        self._samples.forget(user)
         if self._users.pop(user, None) is None:
             return
         self._pool = _Amounts()

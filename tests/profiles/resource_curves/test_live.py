@@ -13,7 +13,7 @@ from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.forecast import LEVELS
 from ghostdesk.profiles.resource_curves.hourly_store import HourlyStore
 from ghostdesk.profiles.resource_curves.live import ResourceCurves, models_from_arrays, models_to_arrays
-from ghostdesk.profiles.resource_curves.training import CurveTraining
+from ghostdesk.profiles.resource_curves.training import CurveTraining, train_curves
 
 HOUR = 3600.0
 START = 480_000 * HOUR
@@ -45,6 +45,35 @@ def test_few_hours_are_drawn_towards_everyone():
     assert 2.0 < first < 50.0
 
 
+def test_what_is_known_otherwise_goes_before_everyone_and_gives_way_with_the_hours():
+    curves, now = lived(users=(ADA, BOB))
+    known = np.full((2, len(LEVELS)), 7.0, dtype=np.float32)
+    new, ada = curves.hourly_quantiles([NEW, ADA], "cpu_cores", now, prior=known)[:, 0]
+    assert (new == 7.0).all()
+    assert (ada == curves.hourly_quantiles([ADA], "cpu_cores", now)[0, 0]).all()
+
+
+@pytest.mark.parametrize("first_hour", [0, 24 * 5 + 7])
+def test_the_live_path_says_what_the_scored_model_says_of_the_same_hours(first_hour):
+    """`ghostdesk evaluate curves` gives the model rows of a table; the service gives it what came sample by sample."""
+    rng = np.random.default_rng(1)
+    busy = (np.arange(300) % 24 >= 8)[None, :] * 3.0 + 0.1
+    table = (busy * rng.gamma(4.0, 0.25, (20, 300))).astype(np.float32)
+    table[:, 200:230] = np.nan
+    model = train_curves(table, first_hour, CurveTraining(members=1, epochs=1, rows=400))
+    assert model.members
+    curves = ResourceCurves({"cpu_cores": model})
+    users = [UserId(str(i)) for i in range(20)]
+    for hour in range(250):
+        for user, value in zip(users, table[:, hour], strict=True):
+            for part in (0.5, 1.5) if np.isfinite(value) else ():  # two samples an hour, of this mean
+                time_s = (first_hour + hour) * HOUR + 900.0 * part
+                curves.observe(user, "cpu_cores", time_s, float(value) * part)
+    scored = model.quantiles(table[:, 250 - 168 : 250], np.full(20, (first_hour + 250) % 168, dtype=np.float64), 12)
+    served = curves.hourly_quantiles(users, "cpu_cores", (first_hour + 250) * HOUR)
+    assert served == pytest.approx(scored, rel=0.01, abs=0.01)
+
+
 def test_nobody_measured_means_nothing_forecast():
     assert ResourceCurves().quantiles([ADA], START, HOUR, 300.0)[0].amounts == {}
     curves, now = lived()
@@ -52,11 +81,11 @@ def test_nobody_measured_means_nothing_forecast():
     assert curves.measured() == ("cpu_cores",)
 
 
-def test_slots_cover_the_horizon_and_reach_past_two_days():
+def test_slots_cover_the_horizon_and_past_two_days_the_second_day_comes_again():
     curves, now = lived()
-    one = curves.quantiles([ADA], now, 60 * HOUR, 300.0)[0]
-    assert len(one.amounts["cpu_cores"]) == 720
-    assert one.amounts["cpu_cores"][-1] == one.amounts["cpu_cores"][48 * 12 - 1]
+    one = curves.quantiles([ADA], now, 60 * HOUR, 300.0)[0].amounts["cpu_cores"]
+    assert len(one) == 720
+    assert one[48 * 12 :] == one[24 * 12 : 36 * 12]
     assert len(curves.quantiles([ADA], now, 301.0, 300.0)[0].amounts["cpu_cores"]) == 2
     with pytest.raises(ValueError, match="horizon"):
         curves.quantiles([ADA], now, 0.0, 300.0)
@@ -158,7 +187,8 @@ def test_models_are_trained_served_and_stored():
             busy = 4.0 if 8 <= hour % 24 < 18 else 0.2
             curves.observe(UserId(str(user)), "cpu_cores", START + hour * HOUR, busy * float(rng.gamma(9.0, 0.11)))
     now = START + 168 * HOUR
-    models = curves.train(now, CurveTraining(members=1, epochs=2))
+    held = curves._store.windows([UserId(str(user)) for user in range(12)], "cpu_cores", int(now // HOUR))
+    models = {"cpu_cores": train_curves(held, int(START // HOUR), CurveTraining(members=1, epochs=2))}
     assert len(models["cpu_cores"].members) == 1
     before = curves.hourly_quantiles([UserId("3")], "cpu_cores", now)
     curves.use(models)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.baselines.sessions import ACTIVITY, SESSION_GAP_S
@@ -22,7 +23,8 @@ from ghostdesk.profiles.circumstances import Circumstances
 from ghostdesk.profiles.forecast import LaunchProbability
 from ghostdesk.profiles.next_app.evidence import START
 from ghostdesk.profiles.next_app.expert import NextAppExpert, Shares
-from ghostdesk.profiles.next_app.mixture import NETWORK, SIMPLE, NextAppMixture, starting_weights
+from ghostdesk.profiles.next_app.lstm_expert import LstmExpert
+from ghostdesk.profiles.next_app.mixture import NETWORK, SIMPLE, TRAINED, NextAppMixture, starting_weights
 from ghostdesk.profiles.next_app.network import EvidenceNetwork, Lesson
 from ghostdesk.profiles.next_app.pool import Attributes, LendingPool
 from ghostdesk.profiles.situation import Situation
@@ -176,6 +178,17 @@ class NextAppForecasts:
         """How much of their time steps each application took so far; everyone's for an unknown user."""
         person = self._people.get(user)
         return person.mixture.person.usage_shares() if person and person.mixture.person.count else self._pool.usage
+
+    def near_resources(self, user: UserId, now_s: float) -> npt.NDArray[np.float64] | None:
+        """The trained model's quantiles of what the desktop takes over its first horizon, shape (resources, levels).
+
+        None for whoever is not awake, and without a trained model.
+        """
+        person = self._people.get(user)
+        expert = person.mixture.experts.get(TRAINED) if person is not None else None
+        if person is None or not isinstance(expert, LstmExpert):
+            return None
+        return expert.resource_quantiles(self._around(user, person.around.at(now_s, self._slots)))[:, 0]
 
     def weights(self, user: UserId) -> dict[str, float]:
         """How far each expert is trusted for this user; everyone's for an unknown one."""

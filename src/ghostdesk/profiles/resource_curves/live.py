@@ -1,7 +1,8 @@
 """Everyone's usage curves, live: a week of hourly means a user, and the model's quantiles of the hours to come.
 
-A user holds 348 bytes for each resource that anybody was measured in (1.7 kB for all five). Whoever has few hours is
-drawn towards everyone's quantiles, in which each user has the same vote, however much they use or report.
+A user holds 348 bytes for each resource that anybody was measured in (1.7 kB for all five). Whoever has less than a
+day of hours is drawn towards what the caller knows of them otherwise, or towards everyone's quantiles, in which each
+user has the same vote, however much they use or report.
 """
 
 from __future__ import annotations
@@ -18,14 +19,12 @@ from ghostdesk.profiles.resource_curves.hourly_store import HourlyStore
 from ghostdesk.profiles.resource_curves.model import CurveModel
 from ghostdesk.profiles.resource_curves.predictor import DAY_H, HORIZON_H, HOUR_S, WINDOW_H
 from ghostdesk.profiles.resource_curves.quantiles import LEVEL_VALUES, Floats, quantiles_of
-from ghostdesk.profiles.resource_curves.training import CurveTraining, train_curves
 
 RESOURCES = ("cpu_cores", "memory_bytes", "gpu_share", "network_bytes_per_s", "storage_bytes_per_s")
 MOST_HORIZON_H = 2 * DAY_H
-_PRIOR_HOURS = 6.0
-"""Everyone's quantiles weigh as much as so many hours of one's own."""
+ENOUGH_HOURS = DAY_H
+"""From so many measured hours of the last week on, the model alone is believed; with fewer in proportion."""
 _VOTERS = 1000
-_TRAINED_ON = 500
 
 
 class ResourceCurves:
@@ -72,11 +71,23 @@ class ResourceCurves:
         return int((~np.isnan(window)).sum())
 
     def hourly_quantiles(
-        self, users: Sequence[UserId], resource: str, now_s: float, horizon_h: int = HORIZON_H
+        self,
+        users: Sequence[UserId],
+        resource: str,
+        now_s: float,
+        horizon_h: int = HORIZON_H,
+        prior: Floats | None = None,
     ) -> Floats:
         """Quantiles of the hourly means to come, for many users at once, shape (users, horizon_h, levels).
 
         The first hour is the one that `now_s` lies in, or from half past on the next. 0 where nobody was ever measured.
+
+        Args:
+            users: whose.
+            resource: of `RESOURCES`.
+            now_s: the present (UTC seconds).
+            horizon_h: how many hours.
+            prior: what is known of each user otherwise, shape (users, levels); everyone's quantiles where left out.
         """
         if not 1 <= horizon_h <= MOST_HORIZON_H:
             raise ValueError(f"a horizon of {horizon_h} h: 1 to {MOST_HORIZON_H}")
@@ -88,25 +99,38 @@ class ResourceCurves:
         if has.any():
             clock = np.full(int(has.sum()), origin % WINDOW_H, dtype=np.float64)
             found[has] = self._model(resource).quantiles(window[has], clock, horizon_h)
-        own = (known / (known + _PRIOR_HOURS)).astype(np.float32)[:, None, None]
-        blended: Floats = found * own + self._pool(resource, origin) * (1 - own)
+        own = np.minimum(known / ENOUGH_HOURS, 1.0).astype(np.float32)[:, None, None]
+        if prior is None and (own == 1.0).all():
+            return found
+        other = self._pool(resource, origin) if prior is None else np.asarray(prior, dtype=np.float32)[:, None, :]
+        blended: Floats = found * own + other * (1 - own)
         return blended
 
     def quantiles(
-        self, users: Sequence[UserId], now_s: float, horizon_s: float, slot_s: float
+        self,
+        users: Sequence[UserId],
+        now_s: float,
+        horizon_s: float,
+        slot_s: float,
+        priors: Mapping[str, Floats] | None = None,
     ) -> tuple[ResourceQuantiles, ...]:
         """Each user's quantiles, slot by slot, in the order of `users`; resources never measured are left out.
 
         Slots shorter than an hour take the quantiles of the hour that their middle lies in; what is beyond 48 hours
-        takes those of the 48th. Raises `ValueError` for a horizon or slot that is not positive.
+        takes those of the same clock hour of the second day. `priors` holds a `prior` of each resource, see
+        `hourly_quantiles`. Raises `ValueError` for a horizon or slot that is not positive.
         """
         if not (slot_s > 0 and horizon_s > 0 and math.isfinite(horizon_s) and math.isfinite(slot_s)):
             raise ValueError(f"a horizon of {horizon_s} s in slots of {slot_s} s")
         slots = max(1, math.ceil(horizon_s / slot_s - 1e-9))
         middles = now_s + (np.arange(slots) + 0.5) * slot_s
-        hours = np.clip(np.floor(middles / HOUR_S) - self._origin(now_s), 0, MOST_HORIZON_H - 1).astype(np.intp)
+        hours = np.maximum(np.floor(middles / HOUR_S) - self._origin(now_s), 0).astype(np.intp)
+        hours = np.where(hours < MOST_HORIZON_H, hours, DAY_H + (hours - DAY_H) % DAY_H)
+        known = priors or {}
         by_resource = {
-            resource: self.hourly_quantiles(users, resource, now_s, int(hours[-1]) + 1)[:, hours].tolist()
+            resource: self.hourly_quantiles(users, resource, now_s, int(hours.max()) + 1, known.get(resource))[
+                :, hours
+            ].tolist()
             for resource in self.measured()
         }
         return tuple(
@@ -118,15 +142,6 @@ class ResourceCurves:
             )
             for index in range(len(users))
         )
-
-    def train(self, now_s: float, options: CurveTraining | None = None) -> dict[str, CurveModel]:
-        """Models trained on the weeks held here, of at most 500 users a resource; `use` serves them."""
-        origin = self._origin(now_s)
-        trained = {}
-        for resource in self.measured():
-            weeks = self._store.windows(self._store.some_users(_TRAINED_ON), resource, origin)
-            trained[resource] = train_curves(weeks[~np.isnan(weeks).all(axis=1)], origin - weeks.shape[1], options)
-        return trained
 
     def _origin(self, now_s: float) -> int:
         """The first hour that is to come; from half past on, the hour that passes counts as known."""

@@ -17,8 +17,6 @@ from ghostdesk.profiles.resource_curves.quantiles import LEVEL_VALUES, Floats
 
 _MOST_SCALES = 300.0
 """A series counts for at most so many times what is usual: nobody's use, true or made up, drowns the others."""
-_FEWEST_KNOWN = 3 * DAY_H
-"""Hours that a window must hold to be learnt from."""
 _FEWEST_ROWS = 64
 _FEWEST_STEPS = 100
 """Few examples are passed over more often than `CurveTraining.epochs` says."""
@@ -41,6 +39,7 @@ class CurveTraining:
         dropout: share of hidden units that are left out in a step.
         balance: how much more a large series counts: its scale to this power (0 all alike, 1 as in the pooled loss).
         rows: examples kept at most; 9 kB each.
+        fewest_known_h: hours that a window must hold to be learnt from.
         seed: of all chance.
     """
 
@@ -52,6 +51,7 @@ class CurveTraining:
     dropout: float = 0.1
     balance: float = 0.5
     rows: int = 40_000
+    fewest_known_h: int = 3 * DAY_H
     seed: int = 0
 
 
@@ -118,14 +118,15 @@ def _examples(
 ) -> _Examples:
     """Windows and what followed them, drawn evenly from all series and times."""
     series, hours = hourly.shape
+    fewest = options.fewest_known_h
     before = np.full((series, WINDOW_H + max(0, HORIZON_H - hours)), np.nan, dtype=np.float32)
     padded = np.concatenate([before, hourly], axis=1)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_H + HORIZON_H, axis=1)  # at origin 0, 1, ...
-    origins = np.arange(_FEWEST_KNOWN, max(hours - HORIZON_H + 1, _FEWEST_KNOWN))
+    origins = np.arange(fewest, max(hours - HORIZON_H + 1, fewest))
     seen = np.concatenate([np.zeros((series, 1)), np.cumsum(~np.isnan(hourly), axis=1)], axis=1)
     past = seen[:, origins] - seen[:, np.maximum(origins - WINDOW_H, 0)]
     coming = seen[:, origins + HORIZON_H] - seen[:, origins] if origins.size else past
-    who, when = np.nonzero((past >= _FEWEST_KNOWN) & (coming > 0))
+    who, when = np.nonzero((past >= fewest) & (coming > 0))
     if who.size > options.rows:
         chosen = np.sort(rng.choice(who.size, options.rows, replace=False))
         who, when = who[chosen], when[chosen]
