@@ -23,6 +23,7 @@ from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
+from ghostdesk.control.model_feed import ModelFeed, ServedModel
 from ghostdesk.control.observe import HostObserver
 from ghostdesk.control.personal import Personal
 from ghostdesk.control.plane import ControlPlane
@@ -38,16 +39,13 @@ from ghostdesk.kernel.errors import ConfigError, GhostdeskError
 from ghostdesk.kernel.ids import GhostId, TemplateId, UserId, app_id
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.engine import UserProfileEngine
-from ghostdesk.profiles.next_app.expert import NextAppExpert
-from ghostdesk.profiles.next_app.lstm_expert import LstmExpert
-from ghostdesk.profiles.next_app.mixture import TRAINED
 from ghostdesk.store.protocol import Store
 from ghostdesk.store.sqlite import open_store
 from ghostdesk.telemetry.calendars.addresses import AddressPolicy
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.events import UsageEvent
 from ghostdesk.telemetry.history import History
-from ghostdesk.training.registry import load_current
+from ghostdesk.training.live import LiveModels
 from ghostdesk.training.run import discard_work, models_folder
 from ghostdesk.transition.handover import SeamlessTransition
 
@@ -57,7 +55,7 @@ _ELIGIBLE_FOR_S = 2.0
 _FLUSH_EVERY_S = 1.0
 _FEED_EVERY_S = 60.0
 _FOLLOW_EVERY_S = 3.0
-"""How soon a consent or deletion from the command line holds in the running service."""
+"""How soon a consent, a deletion or a new model from the command line holds in the running service."""
 
 
 def calendar_options(settings: Settings) -> CalendarOptions:
@@ -72,20 +70,18 @@ def calendar_options(settings: Settings) -> CalendarOptions:
     )
 
 
-def make_profiles(settings: Settings) -> UserProfileEngine:
-    """The profile engine, with the trained model where there is one that can be used."""
+def make_profiles(settings: Settings, served: ServedModel | None = None) -> UserProfileEngine:
+    """The profile engine, with the trained model where one can be used; `served` where it is read already."""
     forecast = settings.forecast
-    model, problem = load_current(models_folder(settings.state.directory))
-    if problem:
-        log.warning("%s", problem)
-    trained: Callable[[], dict[str, NextAppExpert]] = dict
-    if model is not None:
-        config, weights = model.header.config, model.weights
+    model = served or LiveModels(models_folder(settings.state.directory)).load()
+    if model.problem:
+        log.warning("%s", model.problem)
+    return UserProfileEngine(forecast.timezone, forecast.horizon_s, forecast.slot_s, model.trained, judged=model.judged)
 
-        def trained() -> dict[str, NextAppExpert]:
-            return {TRAINED: LstmExpert(config, weights)}
 
-    return UserProfileEngine(forecast.timezone, forecast.horizon_s, forecast.slot_s, trained)
+def recent_history(store: Store, now_s: float) -> History:
+    """What forecasts are learnt from."""
+    return History.of(store.events(since_s=now_s - HISTORY_WEEKS * 7 * 86_400))
 
 
 class _Relay(AgentEvents):
@@ -226,6 +222,7 @@ class Ghostdesk:
     journal: Journal
     clock: Clock
     feed: ProfileFeed
+    models: ModelFeed
     recovered: Recovered = field(default_factory=Recovered)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -247,11 +244,12 @@ class Ghostdesk:
         self._tasks.append(asyncio.create_task(self.plane.flush_every(_FLUSH_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.plane.personal.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.feed.follow_every(_FEED_EVERY_S)))
+        self._tasks.append(asyncio.create_task(self.models.follow_every(_FOLLOW_EVERY_S)))
 
     def _fit(self) -> None:
         now_s = self.clock.now_s()
         try:
-            events = History.of(self.store.events(since_s=now_s - HISTORY_WEEKS * 7 * 86_400))
+            events = recent_history(self.store, now_s)
         except GhostdeskError as error:
             log.warning("history cannot be read (%s); ghostdesk starts without it", error)
             events = History()
@@ -295,7 +293,9 @@ def assemble(
     executor = Executor(manager, engine, hub, journal, clock)
     supply = Supply(manager, executor, clock)
     forecast = settings.forecast
-    profiles = make_profiles(settings)
+    models = LiveModels(models_folder(settings.state.directory))
+    stamp, served = models.stamp(), models.load()
+    profiles = make_profiles(settings, served)
     watched: list[Callable[[], frozenset[GhostId]]] = []
     observer = HostObserver(
         engine, memory_share=settings.pool.memory_share, watched=lambda: watched[0]() if watched else frozenset()
@@ -314,4 +314,8 @@ def assemble(
     watched.append(plane.watched)
     relay.target = plane
     feed = ProfileFeed(store, profiles, sync, clock)
-    return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock, feed)
+    follower = ModelFeed(
+        models, profiles, lambda now_s: recent_history(store, now_s), journal.flush, clock, served, stamp
+    )
+    plane.forecasts = follower.view
+    return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock, feed, follower)

@@ -70,6 +70,9 @@ async def test_status_shows_everything(world: Any) -> None:
         status = (await client.get("/api/status")).json()
         assert {"ghosts", "plan", "infeasible", "launches", "abilities", "pool_target", "problem"} <= set(status)
         assert status["plan"][0]["reason"]
+        forecasts = status["forecasts"]
+        assert (forecasts["model"], forecasts["drifted"], forecasts["hit_rate_before"]) == ("0003", True, None)
+        assert "Train again" in forecasts["mend"]
 
 
 async def test_openapi_is_for_those_signed_in(world: Any) -> None:

@@ -13,7 +13,16 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI
 
-from ghostdesk.control.service import AbilityView, ActionView, AppView, DesktopHandle, GhostView, Notice, StatusView
+from ghostdesk.control.service import (
+    AbilityView,
+    ActionView,
+    AppView,
+    DesktopHandle,
+    ForecastView,
+    GhostView,
+    Notice,
+    StatusView,
+)
 from ghostdesk.kernel.errors import GhostdeskError, NotAllowed, NotFound
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.server.serve import bind, serve
@@ -180,6 +189,17 @@ class FakeDesktops:
             ),
             pool_target=2,
             pool_reason="Two spare desktops cover the arrivals of the next 20 s.",
+            forecasts=ForecastView(
+                "0003",
+                steps=900,
+                loss_nats=1.9,
+                loss_before_nats=1.2,
+                hit_rate=0.4,
+                half_hours=90,
+                drifted=True,
+                words="The next application is forecast worse than before.",
+                mend="Train again: `ghostdesk train`.",
+            ),
         )
 
 

@@ -59,6 +59,24 @@ export interface Ability {
   mend: string;
 }
 
+/** Whether forecasts come true as they did before; what is not known is null. */
+export interface Forecasts {
+  model: string;
+  learning: string;
+  problem: string;
+  steps: number;
+  loss_nats: number | null;
+  loss_before_nats: number | null;
+  hit_rate: number | null;
+  hit_rate_before: number | null;
+  sign_ins_expected_a_week: number;
+  sign_ins_came_a_week: number;
+  half_hours: number;
+  drifted: boolean;
+  words: string;
+  mend: string;
+}
+
 export interface Status {
   now_s: number;
   ghosts: Ghost[];
@@ -69,6 +87,7 @@ export interface Status {
   pool_target: number;
   pool_reason: string;
   problem: string;
+  forecasts: Forecasts;
 }
 
 export interface Notice {

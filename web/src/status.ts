@@ -1,5 +1,5 @@
 // What the operator sees: ghosts, plan, launches, abilities. Refreshes itself while it is looked at.
-import { api, asApiError, type Action, type Status } from "./api";
+import { api, asApiError, type Action, type Forecasts, type Status } from "./api";
 import { byId, make, mebibytes, say, seconds } from "./dom";
 
 const EVERY_MS = 2000;
@@ -31,6 +31,23 @@ function actionRow(action: Action): Cell[] {
   return [action.action, action.subject, action.reason, done];
 }
 
+/** Which model is in use, how the forecasts fare, and what helps when they got worse. */
+function renderForecasts(told: Forecasts): void {
+  const parts = [told.model ? `Model ${told.model}.` : "No trained model: simple predictors that learn as events come."];
+  if (told.learning) parts.push(`Model ${told.learning} is being taken up.`);
+  if (told.hit_rate !== null && told.loss_nats !== null) {
+    parts.push(`First choice right ${Math.round(100 * told.hit_rate)} %, ${told.loss_nats.toFixed(2)} nats a step.`);
+  }
+  if (told.half_hours > 0) {
+    const [came, expected] = [told.sign_ins_came_a_week, told.sign_ins_expected_a_week].map(Math.round);
+    parts.push(`${came} sign-ins a week, ${expected} forecast.`);
+  }
+  byId("forecast-model").textContent = parts.join(" ");
+  const worse = told.drifted || told.problem !== "";
+  say(byId("forecast-problem"), worse ? [told.problem, told.drifted ? told.words : "", told.mend].filter(Boolean).join(" ") : "");
+  byId("forecast-words").textContent = told.drifted ? "" : told.words;
+}
+
 export function render(status: Status): void {
   const cards = LADDER.map((state) => {
     const held = status.ghosts.filter((ghost) => ghost.state === state);
@@ -46,6 +63,7 @@ export function render(status: Status): void {
   byId("rungs").replaceChildren(...cards);
   byId("pool-reason").textContent = `Pool target ${status.pool_target}. ${status.pool_reason}`;
   say(byId("status-problem"), status.problem);
+  renderForecasts(status.forecasts);
   fill(
     "ghosts-table",
     status.ghosts.map((ghost) => [

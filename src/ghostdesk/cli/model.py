@@ -129,7 +129,7 @@ def _done(change: Promotion, *, as_json: bool) -> None:
         print_json(change)
         return
     out.print(f"Model {change.after} is live now ({change.before or 'none'} was). A ghostdesk that runs takes it up")
-    out.print("when it starts again.")
+    out.print("within seconds, without a restart: `ghostdesk status` shows it.")
 
 
 def _change(change: Promotion) -> str:

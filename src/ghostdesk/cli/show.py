@@ -22,8 +22,7 @@ from ghostdesk.config import Settings
 from ghostdesk.control.profile_feed import read_surroundings
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.profiles.forecast import ResourceQuantiles, UsageCurve
-from ghostdesk.telemetry.history import History
-from ghostdesk.wiring import HISTORY_WEEKS, make_profiles, open_settings_store
+from ghostdesk.wiring import make_profiles, open_settings_store, recent_history
 
 _MOST_SLOTS = 48
 _UNITS = {
@@ -79,6 +78,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         return
     if found["problem"]:
         out.print(f"[yellow]{found['problem']}[/]")
+    _print_forecasts(found["forecasts"])
     ghosts = Table("ghost", "state", "whose", "hidden applications", "memory", "why", title="Ghosts")
     for g in found["ghosts"]:
         state = g["state"] + (f" ({g['pending']} …)" if g["pending"] else "")
@@ -97,6 +97,23 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     out.print(ghosts, plan, launches)
 
 
+def _print_forecasts(told: dict[str, Any]) -> None:
+    """Which model is in use, whether forecasts come true, and what helps when they do not."""
+    model = f"model {told['model']}" if told["model"] else "no trained model"
+    learning = f", model {told['learning']} is being taken up" if told["learning"] else ""
+    seen = []
+    if told["hit_rate"] is not None:
+        seen.append(f"first choice right {told['hit_rate']:.0%}, {told['loss_nats']:.2f} nats a step")
+    if told["half_hours"]:
+        seen.append(
+            f"{told['sign_ins_came_a_week']:.0f} sign-ins a week, {told['sign_ins_expected_a_week']:.0f} forecast"
+        )
+    out.print(f"Forecasts: {model}{learning}. {'; '.join(seen)}", markup=False, highlight=False)
+    for words in (told["problem"], told["words"], told["mend"]):
+        if words:
+            out.print(words, style="yellow" if told["drifted"] or told["problem"] else "dim", markup=False)
+
+
 def forecast(
     user: Annotated[str, typer.Argument(help="Whose.")],
     hours: Annotated[float, typer.Option(min=0.1, max=48.0, help="How far ahead.")] = 2.0,
@@ -107,7 +124,7 @@ def forecast(
     settings = settings_of(config)
     store = open_settings_store(settings)
     now_s = time.time()
-    history = History.of(store.events(since_s=now_s - HISTORY_WEEKS * 7 * 86_400))
+    history = recent_history(store, now_s)
     surroundings = read_surroundings(store, now_s)
     store.close()
     engine = make_profiles(settings)

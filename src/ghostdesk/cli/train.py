@@ -174,7 +174,7 @@ def _say(report: TrainReport) -> None:
     verdict = "live now" if report.live else "kept, not live"
     out.print(f"Model {report.model.name} is [bold]{verdict}[/]: {report.reason}.", highlight=False)
     if report.live:
-        out.print("A ghostdesk that runs takes it up when it starts again.")
+        out.print("A ghostdesk that runs takes it up within seconds: `ghostdesk status` shows it.")
 
 
 def _say_gate(report: TrainReport) -> None:

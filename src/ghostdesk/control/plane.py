@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop, Served
 from ghostdesk.control.notices import NoticeBoard
 from ghostdesk.control.personal import Personal
-from ghostdesk.control.service import AppView, DesktopHandle, Notice, StatusView
+from ghostdesk.control.service import AppView, DesktopHandle, ForecastView, Notice, StatusView
 from ghostdesk.control.views import status_view
 from ghostdesk.engines.protocol import AgentLink, Engine
 from ghostdesk.ghosts.commands import Outcome, TellBound
@@ -66,6 +66,8 @@ class ControlPlane:
         self.journal = journal
         self.clock = clock
         self.board = NoticeBoard()
+        self.forecasts: Callable[[], ForecastView] = ForecastView
+        """How the forecasts fare; the wiring sets it."""
         self.wake = asyncio.Event()
         self.done: dict[tuple[str, str], str] = {}
         self.launches: deque[LaunchRecord] = deque(maxlen=100)
@@ -159,7 +161,10 @@ class ControlPlane:
         return self.board.follow(user)
 
     def status(self) -> StatusView:
-        return status_view(self.loop, self.engine, self.journal, tuple(self.launches), self.done, self.clock.now_s())
+        now_s = self.clock.now_s()
+        return status_view(
+            self.loop, self.engine, self.journal, tuple(self.launches), self.done, now_s, self.forecasts()
+        )
 
     # What agents report: see AgentEvents.
 

@@ -86,6 +86,42 @@ class AbilityView:
 
 
 @dataclass(frozen=True, slots=True)
+class ForecastView:
+    """How the forecasts fare: whether they come true as they did before, and which model is behind them.
+
+    Args:
+        model: number of the trained model in use; empty where there is none.
+        learning: number of a model that is being taken up; empty otherwise.
+        problem: why the live model is not in use; empty when it is.
+        steps: turns to an application that were forecast and came.
+        loss_nats: mean log loss of the latest ones; None without any.
+        loss_before_nats: what it was before it rose; None while it did not.
+        hit_rate: share of the latest ones at which the first choice was right.
+        hit_rate_before: what it was before it fell; None while it did not.
+        sign_ins_expected_a_week, sign_ins_came_a_week: at the latest rate.
+        half_hours: half hours in which sign-ins were compared.
+        drifted: whether something is worse than before, beyond chance.
+        words: a sentence for people.
+        mend: what helps; empty when nothing is wrong.
+    """
+
+    model: str = ""
+    learning: str = ""
+    problem: str = ""
+    steps: int = 0
+    loss_nats: float | None = None
+    loss_before_nats: float | None = None
+    hit_rate: float | None = None
+    hit_rate_before: float | None = None
+    sign_ins_expected_a_week: float = 0.0
+    sign_ins_came_a_week: float = 0.0
+    half_hours: int = 0
+    drifted: bool = False
+    words: str = ""
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class StatusView:
     """Everything the status view shows at one moment."""
 
@@ -99,6 +135,7 @@ class StatusView:
     pool_reason: str
     problem: str = ""
     """Why the pool cannot be built at present, and when it is tried again; empty when all is well."""
+    forecasts: ForecastView = ForecastView()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ghostdesk.allocator.plan import Action
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
-from ghostdesk.control.service import AbilityView, ActionView, GhostView, StatusView
+from ghostdesk.control.service import AbilityView, ActionView, ForecastView, GhostView, StatusView
 from ghostdesk.engines.protocol import Engine
 from ghostdesk.ghosts.ghost import RUNG
 from ghostdesk.store.protocol import LaunchRecord
@@ -22,8 +22,9 @@ def status_view(
     launches: tuple[LaunchRecord, ...],
     done: Mapping[tuple[str, str], str],
     now_s: float,
+    forecasts: ForecastView,
 ) -> StatusView:
-    """Everything at one moment; `done` says how actions of (ghost, event) ended."""
+    """Everything at one moment; `done` says how actions of (ghost, event) ended, `forecasts` how they fare."""
     problems = [loop.supply.backoff.describe(now_s)]
     if journal.problem:
         problems.append(f"The database cannot be written, events wait in memory: {journal.problem}")
@@ -37,6 +38,7 @@ def status_view(
         pool_target=loop.plan.pool_target,
         pool_reason=loop.plan.pool_reason,
         problem=" ".join(p for p in problems if p),
+        forecasts=forecasts,
     )
 
 

@@ -14,32 +14,31 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.baselines.hour_of_week import HourOfWeekArrivals, Outlook
+from ghostdesk.profiles.baselines.sessions import ACTIVITY
 from ghostdesk.profiles.baselines.slots import EARLIEST_S, LATEST_S, sane
-from ghostdesk.profiles.desktop_needs import DesktopNeeds
+from ghostdesk.profiles.desktop_needs import DesktopNeeds, Doubles
 from ghostdesk.profiles.diary import Diary
 from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, UsageCurve
-from ghostdesk.profiles.next_app.expert import NextAppExpert
+from ghostdesk.profiles.forecast_watch import ArrivalHealth, ArrivalWatch, NextAppHealth
 from ghostdesk.profiles.next_app.forecasts import NextAppForecasts
 from ghostdesk.profiles.next_app.pool import Attributes
 from ghostdesk.profiles.reasons import app_reason, arrival_reason
+from ghostdesk.profiles.refit import APP_EVENTS, RECALLED, OnJudged, Refit, TrainedExperts
 from ghostdesk.profiles.resource_curves.model import CurveModel
 from ghostdesk.profiles.situation import Situation
 from ghostdesk.telemetry.calendars.entries import BusyTime
-from ghostdesk.telemetry.events import EventKind, UsageEvent
+from ghostdesk.telemetry.events import UsageEvent
 from ghostdesk.telemetry.history import History
 
 _TOO_FAR_AHEAD_S = 86_400.0
 _APPS = 8
 _HALF_HOUR_S = 1800
-_RECALLED = 300
-"""Of a long past each user's last three hundred applications are learnt."""
-_APP_EVENTS = frozenset({EventKind.APP_LAUNCH, EventKind.APP_FOCUS})
 _NEAR_S = 1800.0
 """How fast the next application gives way to what the user uses at all, as slots lie further ahead."""
 
@@ -64,6 +63,7 @@ class UserProfileEngine:
         slot_s: length of its slots.
         trained: makes one person's experts from trained models, by their names; none without a model.
         curve_models: trained models of the usage curves by resource.
+        judged: told what each step of the next application cost.
     """
 
     def __init__(
@@ -71,8 +71,9 @@ class UserProfileEngine:
         timezone: str = "UTC",
         horizon_s: float = 7200.0,
         slot_s: float = 300.0,
-        trained: Callable[[], dict[str, NextAppExpert]] = dict,
+        trained: TrainedExperts = dict,
         curve_models: Mapping[str, CurveModel] | None = None,
+        judged: OnJudged = lambda _step: None,
     ) -> None:
         if not (slot_s > 0 and slot_s <= horizon_s <= 7 * 86_400):
             raise ValueError(f"a horizon of {horizon_s} s in slots of {slot_s} s: 0 < slot <= horizon <= one week")
@@ -81,7 +82,8 @@ class UserProfileEngine:
         self._slot_s = slot_s
         self._latest_s: float | None = None
         self._attributes: dict[UserId, Attributes] = {}
-        self._trained = trained
+        self._trained, self._judged = trained, judged
+        self._refit: Refit | None = None
         self._curve_models = dict(curve_models or {})
         self._diary = Diary()
         self._forget_all()
@@ -90,10 +92,10 @@ class UserProfileEngine:
         """Learn from a history, from nothing. Events later than a day after `now_s` are ignored."""
         self._forget_all()
         self._latest_s = _clamped(now_s)
-        left = Counter(event.user for event in history if event.kind in _APP_EVENTS)
+        left = Counter(event.user for event in history if event.kind in APP_EVENTS)
         for event in history:
             self._observe(event, left[event.user])
-            if event.kind in _APP_EVENTS:
+            if event.kind in APP_EVENTS:
                 left[event.user] -= 1
 
     def set_attributes(self, attributes: Mapping[UserId, Attributes]) -> None:
@@ -108,6 +110,8 @@ class UserProfileEngine:
 
     def forget(self, user: UserId) -> None:
         """Drop everything that is held of this person, also what they lent to others."""
+        if self._refit is not None:
+            self._refit.spoiled = True
         self._diary.forget(user)
         self._arrivals.forget(user)
         self._apps.forget(user)
@@ -119,19 +123,50 @@ class UserProfileEngine:
 
     def observe(self, event: UsageEvent) -> None:
         """Learn from one more event."""
-        self._observe(event, 0)
+        user = event.user
+        away = user is not None and event.kind in ACTIVITY and not self._arrivals.there_now(user, event.time_s)
+        if self._observe(event, 0) and away:
+            self._arrival_watch.arrived(self._arrivals.slots.number(event.time_s))
 
-    def _observe(self, event: UsageEvent, apps_after: int) -> None:
-        """`apps_after` is how many of the user's applications are known to follow."""
+    def begin_refit(self, trained: TrainedExperts, judged: OnJudged = lambda _step: None) -> Refit:
+        """Begin to learn the next application anew for another trained model; what is in use goes on meanwhile."""
+        self._refit = Refit(self._new_apps(trained, judged), trained, judged)
+        return self._refit
+
+    def adopt(self, refit: Refit) -> bool:
+        """Put what was learnt anew in the place of what is in use; False when it was overtaken, or tells of somebody
+        who was forgotten meanwhile."""
+        if refit is not self._refit:
+            return False
+        self._refit = None
+        if refit.spoiled:
+            return False
+        refit.forecasts.set_attributes(self._attributes)
+        refit.catch_up()
+        self._apps, self._trained, self._judged = refit.forecasts, refit.trained, refit.judged
+        self._app_cache.clear()
+        self._reason_cache.clear()
+        self._changes += 1
+        return True
+
+    def health(self) -> tuple[NextAppHealth, ArrivalHealth]:
+        """Whether the forecasts come true as they did before."""
+        return self._apps.watch.health(), self._arrival_watch.health()
+
+    def _observe(self, event: UsageEvent, apps_after: int) -> bool:
+        """`apps_after` is how many of the user's applications are known to follow. False: its time cannot be."""
         if not sane(event.time_s):
-            return
+            return False
         if self._latest_s is not None and event.time_s > self._latest_s + _TOO_FAR_AHEAD_S:
-            return
+            return False
         self._arrivals.observe(event)
-        if apps_after <= _RECALLED:
+        if apps_after <= RECALLED:
             self._apps.observe(event, apps_after=apps_after)
+        if self._refit is not None:
+            self._refit.note(event)
         self._needs.observe(event)
         self._changes += 1
+        return True
 
     def users(self) -> tuple[UserId, ...]:
         """Everyone named in an event."""
@@ -235,14 +270,33 @@ class UserProfileEngine:
 
     def _forget_all(self) -> None:
         self._arrivals = HourOfWeekArrivals(self._timezone, _HALF_HOUR_S)
-        self._apps = NextAppForecasts(self._arrivals.slots, trained=self._trained, around=self._surroundings)
-        self._apps.set_attributes(self._attributes)
-        self._needs = DesktopNeeds(self._curve_models, self._apps.near_resources)
+        self._arrival_watch = ArrivalWatch()
+        self._apps = self._new_apps(self._trained, self._judged)
+        self._refit = None
+        self._needs = DesktopNeeds(self._curve_models, self._near_resources)
         self._latest_s = None
         self._changes = 0
         self._last_tick: _Tick | None = None
         self._app_cache: dict[UserId, tuple[object, tuple[LaunchProbability, ...]]] = {}
         self._reason_cache: dict[UserId, tuple[object, str]] = {}
+
+    def _new_apps(self, trained: TrainedExperts, judged: OnJudged) -> NextAppForecasts:
+        made = NextAppForecasts(self._arrivals.slots, trained=trained, around=self._surroundings, judged=judged)
+        made.set_attributes(self._attributes)
+        return made
+
+    def _near_resources(self, user: UserId, now_s: float) -> Doubles | None:
+        """As the forecasts in use say it: they may be swapped."""
+        return self._apps.near_resources(user, now_s)
+
+    def _watch_arrivals(self, now_s: float) -> None:
+        """Once a half hour: what is expected of it."""
+        slots = self._arrivals.slots
+        slot = slots.number(now_s)
+        if slot != self._arrival_watch.slot():
+            left_s = max((1.0 - slots.fraction(now_s)) * _HALF_HOUR_S, 1.0)
+            curve = self._arrivals.predict(None, now_s, left_s, left_s)
+            self._arrival_watch.slot_begins(slot, curve.expected[0], curve.dispersion)
 
     def _moved_to(self, now_s: float) -> float:
         now_s = _clamped(now_s)
@@ -254,6 +308,7 @@ class UserProfileEngine:
         tick = self._last_tick
         if tick is None or tick.now_s != now_s or tick.changes != self._changes:
             self._learn_calendars(now_s)
+            self._watch_arrivals(now_s)
             outlook = self.outlook(now_s)
             numbers, _ = self._arrivals.slots.pieces(now_s, self._horizon_s, self._slot_s)
             middles = tuple(int(pieces[len(pieces) // 2]) for pieces in numbers)

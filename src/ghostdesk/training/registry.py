@@ -184,6 +184,25 @@ class ModelRegistry:
             )
         return self._read(self._folder / name, _parts(name)[1])
 
+    def stamp(self) -> str:
+        """Changes when another model becomes the live one, or its file is written anew. Cheap; never raises."""
+        try:
+            name = self._current_name()
+            if name is None or not _FILE.fullmatch(name):
+                return name or ""
+            found = (self._folder / name).stat()
+            return f"{name} {found.st_mtime_ns} {found.st_size}"
+        except (ConfigError, OSError) as error:
+            return f"unreadable: {error}"
+
+    def current_version(self) -> ModelVersion | None:
+        """What is kept of the live one, None when there is none; other models are not read."""
+        name = self._current_name()
+        if name is None or not _FILE.fullmatch(name):
+            return None
+        number, digest = _parts(name)
+        return self._version(self._folder / name, number, digest, live=True)
+
     def read(self, version: ModelVersion) -> Model:
         """A model of this folder; raises `ConfigError` when its file is damaged or was changed."""
         return self._read(version.path, version.digest)

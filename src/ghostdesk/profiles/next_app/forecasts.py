@@ -21,6 +21,7 @@ from ghostdesk.profiles.baselines.sessions import ACTIVITY, SESSION_GAP_S
 from ghostdesk.profiles.baselines.slots import WeekSlots, sane
 from ghostdesk.profiles.circumstances import Circumstances
 from ghostdesk.profiles.forecast import LaunchProbability
+from ghostdesk.profiles.forecast_watch import Judged, NextAppWatch
 from ghostdesk.profiles.next_app.evidence import START
 from ghostdesk.profiles.next_app.expert import NextAppExpert, Shares
 from ghostdesk.profiles.next_app.lstm_expert import LstmExpert
@@ -87,6 +88,7 @@ class NextAppForecasts:
         trained: makes a person's experts from trained models, by their names; none without a model.
         around: adds to a person's situation what else is known of them, such as their calendar.
         most_awake: people whose contexts are kept whole.
+        judged: told what each step cost that had been forecast.
     """
 
     def __init__(
@@ -96,7 +98,10 @@ class NextAppForecasts:
         trained: Callable[[], dict[str, NextAppExpert]] = dict,
         around: Callable[[UserId, Situation], Situation] = lambda _user, situation: situation,
         most_awake: int = MOST_AWAKE,
+        judged: Callable[[Judged], None] = lambda _step: None,
     ) -> None:
+        self.watch = NextAppWatch()
+        self._judged = judged
         self._around = around
         self._trained = trained
         self._most_awake = most_awake
@@ -223,7 +228,10 @@ class NextAppForecasts:
             if person.mixture.lesson is not None and self._taught[user] < _LESSONS_A_PERSON:
                 self._taught[user] += 1
                 self._lessons.append(person.mixture.lesson)
-            person.mixture.lesson = None
+            if person.mixture.judged is not None:
+                self.watch.judged(person.mixture.judged)
+                self._judged(person.mixture.judged)
+            person.mixture.lesson = person.mixture.judged = None
         else:
             person.mixture.recall(app, situation, trained=apps_after <= _TRAINED_PAST)
         person.current = app

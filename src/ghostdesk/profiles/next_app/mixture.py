@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ghostdesk.kernel.ids import AppId
+from ghostdesk.profiles.forecast_watch import Judged
 from ghostdesk.profiles.next_app.evidence import (
     FEATURES,
     NOTHING_LENT,
@@ -90,7 +91,10 @@ class NextAppMixture:
     own: Floats = field(default_factory=lambda: np.zeros(FEATURES, dtype=np.float32))
     lesson: Lesson | None = None
     """The last step as the network may learn it."""
+    judged: Judged | None = None
+    """What the last step cost."""
     _last: tuple[Situation, Lent, Opinion] | None = None
+    _mixed: tuple[Opinion, Shares] | None = None
 
     def __post_init__(self) -> None:
         if not self.weights:
@@ -113,13 +117,16 @@ class NextAppMixture:
         return self.mixed(self.opinion(situation))
 
     def mixed(self, opinion: Opinion) -> Shares:
-        """The experts' shares by their weights."""
+        """The experts' shares by their weights. A question and the step after it share them."""
+        if self._mixed is not None and self._mixed[0] is opinion:
+            return self._mixed[1]
         total: Shares = {}
         for name, shares in opinion.shares.items():
             weight = self.weights.get(name, 0.0)
             for app, share in shares.items():
                 total[app] = total.get(app, 0.0) + weight * share
         total.pop(START, None)
+        self._mixed = (opinion, total)
         return total
 
     def learn(self, app: AppId, situation: Situation = UNKNOWN) -> None:
@@ -129,6 +136,8 @@ class NextAppMixture:
         apps = opinion.evidence.apps
         chosen = apps.index(app) if app in apps else len(apps)
         self.lesson = Lesson(opinion.evidence.features, chosen)
+        self.judged = _judged(app, self.mixed(opinion), opinion.shares.get(TRAINED))
+        self._mixed = None
         self.weights = reweighed(self.weights, {n: s.get(app, 0.0) for n, s in opinion.shares.items()})
         self.own = corrected(self.own, self.lesson, opinion.log_shares)
         self.recall(app, situation)
@@ -143,6 +152,17 @@ class NextAppMixture:
         for name, expert in self.experts.items():
             if trained or name != TRAINED:
                 expert.learn(app, situation)
+
+
+def _judged(app: AppId, mixed: Shares, trained: Shares | None) -> Judged:
+    first = max(mixed, key=lambda one: mixed[one], default=None)
+    return Judged(app, _loss_nats(mixed, app), app == first, _loss_nats(trained, app) if trained else None)
+
+
+def _loss_nats(shares: Shares, app: AppId) -> float:
+    """What came had this log loss; an application that is not listed has what the listed ones leave."""
+    share = shares.get(app)
+    return -math.log(max(1.0 - math.fsum(shares.values()) if share is None else share, _LEAST))
 
 
 def reweighed(weights: Mapping[str, float], chances: Mapping[str, float]) -> dict[str, float]:
