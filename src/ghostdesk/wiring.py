@@ -20,6 +20,7 @@ from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.config import Settings
 from ghostdesk.control.agent_hub import AgentHub
 from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync
+from ghostdesk.control.curve_feed import CurveFeed
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
@@ -45,7 +46,8 @@ from ghostdesk.telemetry.calendars.addresses import AddressPolicy
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.events import UsageEvent
 from ghostdesk.telemetry.history import History
-from ghostdesk.training.live import LiveModels
+from ghostdesk.training.curves import curves_folder
+from ghostdesk.training.live import LiveCurves, LiveModels
 from ghostdesk.training.run import discard_work, models_folder
 from ghostdesk.transition.handover import SeamlessTransition
 
@@ -71,12 +73,16 @@ def calendar_options(settings: Settings) -> CalendarOptions:
 
 
 def make_profiles(settings: Settings, served: ServedModel | None = None) -> UserProfileEngine:
-    """The profile engine, with the trained model where one can be used; `served` where it is read already."""
+    """The profile engine, with the trained models where they can be used; `served` where it is read already."""
     forecast = settings.forecast
     model = served or LiveModels(models_folder(settings.state.directory)).load()
-    if model.problem:
-        log.warning("%s", model.problem)
-    return UserProfileEngine(forecast.timezone, forecast.horizon_s, forecast.slot_s, model.trained, judged=model.judged)
+    curves = LiveCurves(curves_folder(settings.state.directory)).load()
+    for problem in (model.problem, curves.problem):
+        if problem:
+            log.warning("%s", problem)
+    return UserProfileEngine(
+        forecast.timezone, forecast.horizon_s, forecast.slot_s, model.trained, curves.models, judged=model.judged
+    )
 
 
 def recent_history(store: Store, now_s: float) -> History:
@@ -223,6 +229,7 @@ class Ghostdesk:
     clock: Clock
     feed: ProfileFeed
     models: ModelFeed
+    curves: CurveFeed
     recovered: Recovered = field(default_factory=Recovered)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -245,6 +252,7 @@ class Ghostdesk:
         self._tasks.append(asyncio.create_task(self.plane.personal.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.feed.follow_every(_FEED_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.models.follow_every(_FOLLOW_EVERY_S)))
+        self._tasks.append(asyncio.create_task(self.curves.follow_every(_FOLLOW_EVERY_S)))
 
     def _fit(self) -> None:
         now_s = self.clock.now_s()
@@ -295,6 +303,8 @@ def assemble(
     forecast = settings.forecast
     models = LiveModels(models_folder(settings.state.directory))
     stamp, served = models.stamp(), models.load()
+    curves = LiveCurves(curves_folder(settings.state.directory))
+    curve_stamp = curves.stamp()
     profiles = make_profiles(settings, served)
     watched: list[Callable[[], frozenset[GhostId]]] = []
     observer = HostObserver(
@@ -318,4 +328,5 @@ def assemble(
         models, profiles, lambda now_s: recent_history(store, now_s), journal.flush, clock, served, stamp
     )
     plane.forecasts = follower.view
-    return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock, feed, follower)
+    curve_feed = CurveFeed(curves, profiles, clock, curve_stamp)
+    return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock, feed, follower, curve_feed)

@@ -12,10 +12,11 @@ import typer
 from rich.table import Table
 
 from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
+from ghostdesk.training.curves import curves_folder
 from ghostdesk.training.drift import THRESHOLD
 from ghostdesk.training.drift_check import CONTEXT_S, check_drift
 from ghostdesk.training.plan import Room
-from ghostdesk.training.registry import ModelRegistry, Promotion
+from ghostdesk.training.registry import CurveRegistry, ModelRegistry, Promotion
 from ghostdesk.training.run import models_folder
 from ghostdesk.training.sources import file_source, store_source
 from ghostdesk.wiring import open_settings_store
@@ -26,14 +27,18 @@ _DAY_S = 86_400.0
 _MIB = 2**20
 
 
-def _registry(config: Path | None) -> ModelRegistry:
-    return ModelRegistry(models_folder(settings_of(config).state.directory))
+_Curves = Annotated[bool, typer.Option("--curves", help="The models of the usage curves, not of applications.")]
+
+
+def _registry(config: Path | None, *, curves: bool) -> ModelRegistry | CurveRegistry:
+    state = settings_of(config).state.directory
+    return CurveRegistry(curves_folder(state)) if curves else ModelRegistry(models_folder(state))
 
 
 @app.command("list")
-def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_models(curves: _Curves = False, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show every model that is kept, oldest first."""
-    versions = _registry(config).versions()
+    versions = _registry(config, curves=curves).versions()
     if as_json:
         print_json(versions)
         return
@@ -53,11 +58,12 @@ def list_models(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 @app.command("show")
 def show_model(
     which: Annotated[str, typer.Argument(help="Its number or digest; the live one when left out.")] = "",
+    curves: _Curves = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one model: how it was trained, what was found, and when it was live."""
-    registry = _registry(config)
+    registry = _registry(config, curves=curves)
     version = registry.version(which) if which else registry.live()
     history = [change for change in registry.promotions() if version.name in (change.before, change.after)]
     if as_json:
@@ -75,16 +81,18 @@ def show_model(
 
 
 @app.command("promote")
-def promote_model(which: _Which, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def promote_model(
+    which: _Which, curves: _Curves = False, config: ConfigOption = None, as_json: JsonOption = False
+) -> None:
     """Make a model live, whatever the comparison said."""
-    registry = _registry(config)
+    registry = _registry(config, curves=curves)
     _done(registry.promote(registry.version(which), "promoted by the operator", time.time()), as_json=as_json)
 
 
 @app.command("rollback")
-def rollback_model(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def rollback_model(curves: _Curves = False, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Make the model live again that was so before the present one."""
-    _done(_registry(config).rollback(time.time()), as_json=as_json)
+    _done(_registry(config, curves=curves).rollback(time.time()), as_json=as_json)
 
 
 @app.command("drift")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,8 @@ from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, print_json,
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.profiles.lstm_step import LstmConfig
 from ghostdesk.profiles.next_app.mixture import SIMPLE
+from ghostdesk.training.curve_hours import CurveHours
+from ghostdesk.training.curves import CurveTrainReport, train_curves_on
 from ghostdesk.training.loop import Trainer, TrainOptions, TrainProgress
 from ghostdesk.training.run import TrainerFactory, TrainReport, TrainRequest, Watcher, until_s
 from ghostdesk.training.run import train as run_training
@@ -49,47 +52,62 @@ def train(
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Let a better model go live by itself.")
     ] = True,
+    curves_only: Annotated[
+        bool, typer.Option("--curves-only", help="Train the usage curves alone: needs no PyTorch.")
+    ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model on what is stored (or on a file), and let it go live if it beats the present one.
+    """Train models on what is stored (or on a file), and let each go live if it beats the present one.
 
-    The last 15 % of everyone's history are held out: one half stops the training, the other decides.
-    Interrupted at any moment, the same command goes on and ends with the same model.
+    Two are made: of the next application (for which the last 15 % of everyone's history are held out: one half stops
+    the training, the other decides), and of the usage curves (the last days decide). Interrupted at any moment, the
+    same command goes on and ends with the same models.
     """
     settings = settings_of(config)
     now_s = time.time()
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is loaded, which is later
-    make_trainer = trainer_factory()
+    make_trainer = None if curves_only else trainer_factory()
     store = None
     if history is None:
         store = open_settings_store(settings)
         source = store_source(store, until_s(settings.state.directory, now_s, resume=resume))
     else:
         source = file_source(history, timezone or settings.forecast.timezone)
-    request = TrainRequest(
-        state_folder=settings.state.directory,
-        source=source,
-        timezone=settings.forecast.timezone,
-        config=LstmConfig(hidden=hidden),
-        options=TrainOptions(epochs, seed=seed, memory_bytes=memory_mib * 2**20, budget_s=budget_s),
-        make_trainer=make_trainer,
-        simple=SIMPLE,
-        now_s=now_s,
-        resume=resume,
-        promote=promote,
-        threads=threads,
-    )
+    hours, report = CurveHours(now_s), None
     try:
         with _Bars(quiet=as_json) as bars:
-            report = run_training(request, bars.watcher())
+            identity = source.identity()
+            if make_trainer is not None:
+                request = TrainRequest(
+                    state_folder=settings.state.directory,
+                    source=hours.listening(source),
+                    timezone=settings.forecast.timezone,
+                    config=LstmConfig(hidden=hidden),
+                    options=TrainOptions(epochs, seed=seed, memory_bytes=memory_mib * 2**20, budget_s=budget_s),
+                    make_trainer=make_trainer,
+                    simple=SIMPLE,
+                    now_s=now_s,
+                    resume=resume,
+                    promote=promote,
+                    threads=threads,
+                )
+                report = run_training(request, bars.watcher())
+            curves = train_curves_on(
+                source, hours, settings.state.directory,
+                identity=identity, seed=seed, promote=promote, told=bars.curves,
+            )  # fmt: skip
     finally:
         if store is not None:
             store.close()
     if as_json:
-        print_json(report)
-    else:
+        print_json({**({} if report is None else asdict(report)), "curves": curves})
+        return
+    if report is not None:
         _say(report)
+    _say_curves(curves)
+    if curves.live or (report is not None and report.live):
+        out.print("A ghostdesk that runs takes it up within seconds: `ghostdesk status` shows it.")
 
 
 def trainer_factory() -> TrainerFactory:
@@ -99,7 +117,7 @@ def trainer_factory() -> TrainerFactory:
     except ImportError as error:
         raise ConfigError(
             f"Training needs PyTorch, which is not installed ({error}).",
-            "Install it: pip install 'ghostdesk[train]'. Forecasts need no PyTorch.",
+            "Install it: pip install 'ghostdesk[train]'. Usage curves need none: ghostdesk train --curves-only.",
         ) from None
 
     def make(config: LstmConfig, seed: int) -> Trainer:
@@ -145,6 +163,10 @@ class _Bars:
         told = f"epoch {now.epoch}/{now.epochs}{loss}{held_out}, {now.steps_per_s:,.0f} steps/s"
         self._progress.update(self._task("training"), completed=now.steps, total=now.steps_total, told=told)
 
+    def curves(self, what: str, share: float) -> None:
+        """The usage curves are under way."""
+        self._progress.update(self._task("usage curves"), completed=share, total=1.0, told=what)
+
     def _words(self, words: str) -> None:
         if not self._quiet:
             err.print(words, highlight=False)
@@ -173,8 +195,24 @@ def _say(report: TrainReport) -> None:
     _say_gate(report)
     verdict = "live now" if report.live else "kept, not live"
     out.print(f"Model {report.model.name} is [bold]{verdict}[/]: {report.reason}.", highlight=False)
-    if report.live:
-        out.print("A ghostdesk that runs takes it up within seconds: `ghostdesk status` shows it.")
+
+
+def _say_curves(report: CurveTrainReport) -> None:
+    table = Table(
+        "usage curve", "people", "loss, new", "loss, present", "",
+        title=f"Quantile loss on held-out hours, by use; {report.samples:,} samples of {report.people:,} people",
+    )  # fmt: skip
+    for one in report.resources:
+        losses = ("-" if loss is None else f"{loss:.4f}" for loss in (one.challenger, one.champion))
+        table.add_row(one.resource.partition("_")[0], f"{one.people:,}", *losses, one.reason)
+    out.print(table)
+    for note in report.notes:
+        err.print(note, style="yellow", markup=False)
+    if report.model is None:
+        out.print(f"No usage curves were trained: {report.reason}.")
+        return
+    verdict = "live now" if report.live else "kept, not live"
+    out.print(f"Usage curves {report.model.name} are [bold]{verdict}[/]: {report.reason}.", highlight=False)
 
 
 def _say_gate(report: TrainReport) -> None:

@@ -97,6 +97,14 @@ class DesktopNeeds:
         for kept in (self._hours, self._due, self._cache):
             kept.pop(user, None)
 
+    def use(self, models: Mapping[str, CurveModel]) -> None:
+        """Serve other models of the curves from now on."""
+        self._curves.use(models)
+
+    def other_near(self) -> None:
+        """The other forecast of the next minutes was replaced: the new one has to prove itself."""
+        self._near = NearWeights(len(NAMES))
+
     def near_weights(self) -> dict[str, float]:
         """How far the other forecast of the next minutes is believed, by resource."""
         return dict(zip(NAMES, self._near.weights().tolist(), strict=True))

@@ -144,10 +144,16 @@ class UserProfileEngine:
         refit.forecasts.set_attributes(self._attributes)
         refit.catch_up()
         self._apps, self._trained, self._judged = refit.forecasts, refit.trained, refit.judged
+        self._needs.other_near()
         self._app_cache.clear()
         self._reason_cache.clear()
         self._changes += 1
         return True
+
+    def use_curves(self, models: Mapping[str, CurveModel]) -> None:
+        """Serve other trained models of the usage curves from now on."""
+        self._curve_models = dict(models)
+        self._needs.use(self._curve_models)
 
     def health(self) -> tuple[NextAppHealth, ArrivalHealth]:
         """Whether the forecasts come true as they did before."""

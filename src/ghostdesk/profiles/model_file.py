@@ -106,7 +106,7 @@ def model_bytes(header: ModelHeader, weights: Mapping[str, FloatArray]) -> bytes
 
 def read_model(data: bytes) -> Model:
     """The model of a file; raises `ConfigError` with cause and mend for whatever else it is."""
-    told = _header_of(data)
+    told = header_of(data, FORMAT)
     if told.get("format_version") != FORMAT_VERSION:
         raise ConfigError(
             f"The model file's format version is {str(told.get('format_version'))[:20]}, not {FORMAT_VERSION}.",
@@ -128,8 +128,11 @@ def model_version(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def _header_of(data: bytes) -> dict[str, Any]:
-    """Our JSON out of the safetensors header: 8 bytes of length, then JSON whose `__metadata__` holds texts."""
+def header_of(data: bytes, form: str) -> dict[str, Any]:
+    """Our JSON out of the safetensors header: 8 bytes of length, then JSON whose `__metadata__` holds texts.
+
+    `form` names it, and the header says so itself. Raises `ConfigError` for whatever else it is.
+    """
     if not 8 < len(data) <= _MOST_BYTES:
         raise ConfigError(f"This is no model file: it has {len(data)} bytes.", _MEND)
     length = int.from_bytes(data[:8], "little")
@@ -137,10 +140,10 @@ def _header_of(data: bytes) -> dict[str, Any]:
         raise ConfigError("The model file is cut short, or it is no model file.", _MEND)
     try:
         outer = json.loads(data[8 : 8 + length])
-        told = json.loads(outer["__metadata__"][FORMAT])
+        told = json.loads(outer["__metadata__"][form])
     except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise ConfigError("This is no model file of ghostdesk: it has no readable header.", _MEND) from error
-    if not isinstance(told, dict) or told.get("format") != FORMAT:
+    if not isinstance(told, dict) or told.get("format") != form:
         raise ConfigError("This is no model file of ghostdesk: its header is another program's.", _MEND)
     return told
 

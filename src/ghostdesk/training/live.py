@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ghostdesk.control.curve_feed import ServedCurves
 from ghostdesk.control.model_feed import ServedModel
 from ghostdesk.profiles.forecast_watch import Judged
 from ghostdesk.profiles.next_app.expert import NextAppExpert
@@ -11,7 +12,7 @@ from ghostdesk.profiles.next_app.lstm_expert import LstmExpert
 from ghostdesk.profiles.next_app.mixture import TRAINED
 from ghostdesk.training.drift import DriftWatch
 from ghostdesk.training.drift_check import new_watch
-from ghostdesk.training.registry import ModelRegistry, load_current
+from ghostdesk.training.registry import CurveRegistry, ModelRegistry, load_current, load_current_curves
 
 
 class LiveModels:
@@ -26,7 +27,7 @@ class LiveModels:
         self._registry = ModelRegistry(folder)
 
     def stamp(self) -> str:
-        """See `ModelRegistry.stamp`."""
+        """See `Registry.stamp`."""
         return self._registry.stamp()
 
     def load(self) -> ServedModel:
@@ -48,6 +49,27 @@ class LiveModels:
                 watch.observe(step.app, step.trained_loss_nats)
 
         return ServedModel(version.name, version.digest, trained, judged, lambda: _words(watch))
+
+
+class LiveCurves:
+    """A `CurveSource` on a folder of models of usage curves.
+
+    Args:
+        folder: `models/curves` in the state folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._registry = CurveRegistry(folder)
+
+    def stamp(self) -> str:
+        """See `Registry.stamp`."""
+        return self._registry.stamp()
+
+    def load(self) -> ServedCurves:
+        """The live models; with a problem where they cannot be used."""
+        models, problem = load_current_curves(self._folder)
+        return ServedCurves(models, problem)
 
 
 def _words(watch: DriftWatch) -> str:

@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
 from ghostdesk.kernel.errors import ConfigError, NotFound
 from ghostdesk.profiles.features import FloatArray
 from ghostdesk.profiles.model_file import Model, ModelHeader, model_bytes, model_version, read_model
+from ghostdesk.profiles.resource_curves.model import CurveModel
+from ghostdesk.profiles.resource_curves.model_file import (
+    CurveHeader,
+    StoredCurves,
+    curve_models_bytes,
+    read_curve_models,
+)
 from ghostdesk.training.files import private_folder, sole_user, told, write_whole
 
 _FILE: Final = re.compile(r"(\d{4,})-([0-9a-f]{16})\.safetensors")
@@ -67,12 +74,36 @@ class Promotion:
     reason: str
 
 
-class ModelRegistry:
-    """The folder of models. Reading needs no lock; changes are one at a time.
+class _Header(Protocol):
+    @property
+    def trained_at_s(self) -> float: ...
+
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+
+class _Kept(Protocol):
+    """What every kind of model tells of itself."""
+
+    @property
+    def header(self) -> _Header: ...
+
+    @property
+    def version(self) -> str: ...
+
+
+M = TypeVar("M", bound=_Kept)
+
+
+class Registry(Generic[M]):
+    """A folder of models of one kind. Reading needs no lock; changes are one at a time.
 
     Args:
-        folder: `models` in the state folder; it is made with the first model.
+        folder: it is made with the first model.
     """
+
+    option: ClassVar[str] = ""
+    """What `ghostdesk model` needs to be told to mean this kind."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -105,11 +136,12 @@ class ModelRegistry:
             raise NotFound("No model is live.", "`ghostdesk train` makes one; `ghostdesk model promote` chooses one.")
         return found
 
-    def add(
-        self, header: ModelHeader, weights: dict[str, FloatArray], verdict: str = "", gate: dict[str, Any] | None = None
-    ) -> ModelVersion:
+    def _parse(self, data: bytes) -> M:
+        """The model in a file's bytes; raises `ConfigError` for whatever else it is."""
+        raise NotImplementedError
+
+    def _keep(self, data: bytes, verdict: str, gate: dict[str, Any] | None) -> ModelVersion:
         """Keep a model; it is not live yet. The very same model again gets no second number."""
-        data = model_bytes(header, weights)
         digest = model_version(data)
         with self._lock():
             numbers = [0]
@@ -149,7 +181,8 @@ class ModelRegistry:
             except (ConfigError, NotFound):
                 continue
         raise ConfigError(
-            "There is no earlier model that was live and can be used.", "`ghostdesk model list` shows what there is."
+            "There is no earlier model that was live and can be used.",
+            f"`ghostdesk model list{self.option}` shows what there is.",
         )
 
     def promotions(self) -> list[Promotion]:
@@ -172,7 +205,7 @@ class ModelRegistry:
                 continue
         return found
 
-    def current(self) -> Model | None:
+    def current(self) -> M | None:
         """The live model, None when there is none; raises `ConfigError` when it cannot be used."""
         name = self._current_name()
         if name is None:
@@ -180,7 +213,7 @@ class ModelRegistry:
         if not _FILE.fullmatch(name):
             raise ConfigError(
                 f"{self._folder / _CURRENT} does not name a model of this folder.",
-                "Choose one: `ghostdesk model list`, then `ghostdesk model promote NUMBER`.",
+                f"Choose one: `ghostdesk model list{self.option}`, then `ghostdesk model promote{self.option} NUMBER`.",
             )
         return self._read(self._folder / name, _parts(name)[1])
 
@@ -203,12 +236,12 @@ class ModelRegistry:
         number, digest = _parts(name)
         return self._version(self._folder / name, number, digest, live=True)
 
-    def read(self, version: ModelVersion) -> Model:
+    def read(self, version: ModelVersion) -> M:
         """A model of this folder; raises `ConfigError` when its file is damaged or was changed."""
         return self._read(version.path, version.digest)
 
-    def _read(self, path: Path, digest: str) -> Model:
-        mend = "Roll back (`ghostdesk model rollback`), or train anew."
+    def _read(self, path: Path, digest: str) -> M:
+        mend = f"Roll back (`ghostdesk model rollback{self.option}`), or train anew."
         try:
             if path.stat().st_size > _MOST_BYTES:
                 raise ConfigError(f"{path} is no model file: it is far too large.", mend)
@@ -216,7 +249,7 @@ class ModelRegistry:
         except OSError as error:
             raise ConfigError(f"The model {path} cannot be read: {error.strerror}.", mend) from None
         try:
-            model = read_model(data)
+            model = self._parse(data)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error.cause}", mend) from error
         if model.version != digest:
@@ -267,6 +300,38 @@ class ModelRegistry:
         return sole_user(self._folder / _LOCK, "changes the models")
 
 
+class ModelRegistry(Registry[Model]):
+    """The models of the next application: `models` in the state folder."""
+
+    def add(
+        self, header: ModelHeader, weights: dict[str, FloatArray], verdict: str = "", gate: dict[str, Any] | None = None
+    ) -> ModelVersion:
+        """Keep a model; it is not live yet. The very same model again gets no second number."""
+        return self._keep(model_bytes(header, weights), verdict, gate)
+
+    def _parse(self, data: bytes) -> Model:
+        return read_model(data)
+
+
+class CurveRegistry(Registry[StoredCurves]):
+    """The models of the usage curves: `models/curves` in the state folder."""
+
+    option = " --curves"
+
+    def add(
+        self,
+        header: CurveHeader,
+        models: Mapping[str, CurveModel],
+        verdict: str = "",
+        gate: dict[str, Any] | None = None,
+    ) -> ModelVersion:
+        """Keep the models of some resources; they are not live yet. The very same again get no second number."""
+        return self._keep(curve_models_bytes(header, models), verdict, gate)
+
+    def _parse(self, data: bytes) -> StoredCurves:
+        return read_curve_models(data)
+
+
 def load_current(folder: Path) -> tuple[Model | None, str]:
     """The live model for the running service: None and no words when there is none, None and the problem otherwise.
 
@@ -276,6 +341,18 @@ def load_current(folder: Path) -> tuple[Model | None, str]:
         return ModelRegistry(folder).current(), ""
     except ConfigError as error:
         return None, f"The trained model is not used: {error.cause} {error.mend}".strip()
+
+
+def load_current_curves(folder: Path) -> tuple[Mapping[str, CurveModel], str]:
+    """The live models of the usage curves by resource, and the problem where they cannot be used.
+
+    Never raises: the service goes on with the plain mean of the simple predictors.
+    """
+    try:
+        current = CurveRegistry(folder).current()
+    except ConfigError as error:
+        return {}, f"The trained usage curves are not used: {error.cause} {error.mend}".strip()
+    return ({} if current is None else current.models), ""
 
 
 def _parts(name: str) -> tuple[int, str]:

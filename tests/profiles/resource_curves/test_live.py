@@ -12,7 +12,8 @@ from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.forecast import LEVELS
 from ghostdesk.profiles.resource_curves.hourly_store import HourlyStore
-from ghostdesk.profiles.resource_curves.live import ResourceCurves, models_from_arrays, models_to_arrays
+from ghostdesk.profiles.resource_curves.live import ResourceCurves
+from ghostdesk.profiles.resource_curves.model_file import models_from_arrays, models_to_arrays
 from ghostdesk.profiles.resource_curves.training import CurveTraining, train_curves
 
 HOUR = 3600.0

@@ -160,22 +160,3 @@ class ResourceCurves:
             pool = quantiles_of(votes)[0] if len(weeks) else np.zeros(LEVEL_VALUES.size, dtype=np.float32)
             kept = self._everyone[resource] = (origin, np.sort(pool))
         return kept[1]
-
-
-def models_to_arrays(models: Mapping[str, CurveModel]) -> tuple[dict[str, object], dict[str, Floats]]:
-    """The models of several resources as one header that JSON can hold, and arrays by name."""
-    headers: dict[str, object] = {}
-    arrays: dict[str, Floats] = {}
-    for resource, model in models.items():
-        headers[resource], own = model.to_arrays()
-        arrays |= {f"{resource}/{name}": array for name, array in own.items()}
-    return headers, arrays
-
-
-def models_from_arrays(headers: Mapping[str, object], arrays: Mapping[str, Floats]) -> dict[str, CurveModel]:
-    """The models that `models_to_arrays` gave. Raises `ConfigError` where one is foreign or damaged."""
-    found = {}
-    for resource, header in headers.items():
-        own = {name.removeprefix(f"{resource}/"): a for name, a in arrays.items() if name.startswith(f"{resource}/")}
-        found[resource] = CurveModel.from_arrays(header if isinstance(header, Mapping) else {}, own)
-    return found
