@@ -1,0 +1,182 @@
+"""Pooled and personal ghosts settled against each other, then placed.
+
+What personal ghosts serve is taken off the pool's demand, and what the pool would serve anyway off the worth of a
+personal ghost. Both are linear at the other's last answer, so the plan goes round a few times: on a sample at the
+softened prices, and where the problem is small with the whole plan, of which the best one is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ghostdesk.allocator.fleet_exchange import exchange
+from ghostdesk.allocator.fleet_place import Placing, place
+from ghostdesk.allocator.fleet_pool import PoolDemand, pool_demand
+from ghostdesk.allocator.fleet_prices import (
+    Groups,
+    Prices,
+    Sample,
+    bound_of,
+    find_prices,
+    group_hosts,
+    option_scores,
+    sample_of,
+    soft_shares,
+)
+from ghostdesk.allocator.fleet_problem import Items, Sites, joined, pool_items, score_at
+from ghostdesk.allocator.fleet_values import NONE, FleetPool, Floats, Ints
+
+_TURNS = 4
+_SMALL = 4_000
+"""Options (items x rungs x hosts) up to which the whole plan is made anew in each turn, and places are exchanged."""
+_POOL_SAMPLE = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is to be planned.
+
+    Args:
+        items: people.
+        share: what each of them takes off the pool's demand, shape (I,).
+        base: what was taken off it already.
+        pool: None where there is none; `pool.floor` of its ghosts are seated already, on `seated` hosts, shape (f,).
+    """
+
+    items: Items
+    sites: Sites
+    share: Floats
+    base: float = 0.0
+    pool: FleetPool | None = None
+    seated: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A plan for a task.
+
+    Args:
+        rung, host: of people, shape (I,).
+        pooled: the hosts of the pool's ghosts, seated ones first, shape (n,).
+        prices, groups: shadow prices, above the floor prices.
+        demand: on the pool, once what personal ghosts serve is off it.
+        left: room left, shape (H, R).
+        value, score, bound: see `FleetPlan`.
+    """
+
+    rung: Ints
+    host: Ints
+    pooled: Ints
+    prices: Prices
+    groups: Groups
+    demand: PoolDemand | None
+    left: Floats
+    value: float
+    score: float
+    bound: float
+
+
+def solve(task: Task) -> Answer:
+    """Plan the task."""
+    groups = group_hosts(task.sites)
+    covered, held, prices = _settle(task, groups)
+    turns = _TURNS if len(task.items) * task.items.worth.shape[1] * len(task.sites.room) <= _SMALL else 1
+    best: Answer | None = None
+    for _ in range(turns if task.pool is not None else 1):
+        answer = _turn(task, groups, covered, held, prices, small=turns > 1)
+        if best is None or answer.score > best.score * (1 + 1e-9):
+            best = answer
+        now = task.base + float(task.share[answer.rung != NONE].sum())
+        if abs(now - covered) < 1e-9 and abs(len(answer.pooled) - held) < 0.5:
+            break
+        covered, held = now, float(len(answer.pooled))
+    assert best is not None
+    return best
+
+
+def _linear(task: Task, items: Items, share: Floats, covered: float, held: float) -> tuple[Items, PoolDemand | None]:
+    """People with what the pool would serve anyway taken off their worth."""
+    if task.pool is None:
+        return items, None
+    demand = pool_demand(task.pool, covered)
+    off = demand.value * demand.served_at_margin(held) * share
+    return replace(items, worth=items.worth - off[:, None]), demand
+
+
+def _pool_rows(task: Task, demand: PoolDemand | None, rungs: int) -> Items | None:
+    """The ghosts that the pool wants beyond those that are seated."""
+    if task.pool is None or demand is None or demand.wanted <= len(task.seated):
+        return None
+    held = np.array(np.broadcast_to(task.pool.held if task.pool.held.size else 0, (len(task.sites.room),)))
+    np.subtract.at(held, task.seated, 1)
+    rest = replace(task.pool, held=np.maximum(held, 0))
+    return pool_items(rest, demand.net[len(task.seated) : demand.wanted], rungs, task.sites)
+
+
+def _settle(task: Task, groups: Groups) -> tuple[float, float, Prices]:
+    """Sign-ins covered by personal ghosts, ghosts in the pool, and prices, by going round on a sample."""
+    sample = sample_of(task.items)
+    share = task.share[sample.rows]
+    covered, held, prices = task.base, 0.0, None
+    if task.pool is not None:
+        held = float(pool_demand(task.pool, covered).wanted)
+    for _ in range(_TURNS if task.pool is not None else 1):
+        items, demand = _linear(task, sample.items, share, covered, held)
+        weight = sample.weight
+        pool = _pool_rows(task, demand, items.worth.shape[1])
+        if pool is not None:
+            few = sample_of(pool, _POOL_SAMPLE)
+            items, weight = joined(items, few.items), np.concatenate((weight, few.weight))
+        whole = Sample(items, sample.rows, weight)
+        prices = find_prices(whole, groups, prices)
+        shares = soft_shares(option_scores(items, slice(None), groups, prices.price), prices.temperature).sum(1)
+        count = len(share)
+        before = covered, held
+        covered = task.base + float((shares[:count] * weight[:count]) @ share)
+        held = len(task.seated) + float(shares[count:] @ weight[count:])
+        if np.allclose(before, (covered, held), rtol=5e-3, atol=0.05):
+            break
+    assert prices is not None
+    return covered, held, prices
+
+
+def _turn(task: Task, groups: Groups, covered: float, held: float, prices: Prices, *, small: bool) -> Answer:
+    people, demand = _linear(task, task.items, task.share, covered, held)
+    pool = _pool_rows(task, demand, people.worth.shape[1])
+    items = people if pool is None else joined(people, pool)
+    if small:
+        prices = find_prices(sample_of(items), groups, prices)
+    placing = place(items, task.sites, groups, prices)
+    bound = bound_of(items, groups, prices.price)
+    if demand is not None:
+        bound += demand.value * demand.served_at_margin(held) * (covered - task.base)
+        bound += float(demand.worth_of(len(task.seated)) @ np.sort(task.sites.availability[task.seated])[::-1])
+    if small:
+        exchange(placing, groups, prices)
+    return _judged(task, placing, groups, prices, bound)
+
+
+def _judged(task: Task, placing: Placing, groups: Groups, prices: Prices, bound: float) -> Answer:
+    """What the placing is really worth, its own demand on the pool taken."""
+    count = len(task.items)
+    rung, host = placing.rung[:count], placing.host[:count]
+    rows = np.flatnonzero(rung != NONE)
+    personal = score_at(task.items, task.sites, rows, rung[rows], host[rows])
+    stays = (task.items.held_rung[rows] == rung[rows]) & (task.items.held_host[rows] == host[rows])
+    kept = float(task.items.stay[rows][stays].sum())
+    score, demand, pooled = float(personal.sum()), None, task.seated
+    if task.pool is not None:
+        covered = task.base + float(task.share[rows].sum())
+        demand = pool_demand(task.pool, covered)
+        more = np.flatnonzero(placing.rung[count:] != NONE) + count
+        pooled = np.concatenate((task.seated, placing.host[more]))
+        availability = np.sort(task.sites.availability[pooled])[::-1]
+        net = demand.worth_of(len(pooled))
+        costs = placing.items.cost[more, 0] if len(more) else np.zeros((0, len(task.sites.unit)))
+        floor = float((costs * task.sites.floor_price[placing.host[more]]).sum())
+        stay = float(placing.items.stay[more][placing.items.held_host[more] == placing.host[more]].sum())
+        kept += stay
+        score += float(net @ availability) - floor + stay
+    return Answer(rung, host, pooled, prices, groups, demand, placing.left, score - kept, score, bound)
