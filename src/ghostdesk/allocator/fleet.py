@@ -11,7 +11,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
+from ghostdesk.allocator.fleet_exchange import TRIES
 from ghostdesk.allocator.fleet_pool import pool_demand
 from ghostdesk.allocator.fleet_prices import CHUNK, option_scores
 from ghostdesk.allocator.fleet_problem import Items, Sites, people, pool_items, scaled_sites, score_at
@@ -29,10 +31,11 @@ from ghostdesk.allocator.fleet_values import (
 )
 
 
-def plan_fleet(users: FleetUsers, hosts: FleetHosts, pool: FleetPool | None = None) -> FleetPlan:
+def plan_fleet(users: FleetUsers, hosts: FleetHosts, pool: FleetPool | None = None, *, tries: int = TRIES) -> FleetPlan:
     """The plan; see `FleetUsers`, `FleetHosts` and `FleetPool` for shapes, and `FleetPlan` for what comes out.
 
-    People at the door are placed before anybody else, then the pool's floor, then everything that competes by worth.
+    Where the problem is small, `tries` exchanges at most improve it. People at the door are placed before anybody else,
+    then the pool's floor, then everything that competes by worth.
 
     Raises:
         ValueError: shapes do not fit each other.
@@ -46,13 +49,13 @@ def plan_fleet(users: FleetUsers, hosts: FleetHosts, pool: FleetPool | None = No
     rung, host, left = np.full(count, NONE), np.full(count, NONE), sites.room
     score = value = 0.0
     if first.any():
-        seated = solve(Task(items.take(np.flatnonzero(first)), sites, share[first]))
+        seated = solve(Task(items.take(np.flatnonzero(first)), sites, share[first]), tries)
         rung[first], host[first], left = seated.rung, seated.host, seated.left
         score, value = seated.score, seated.value
     base = float(share[rung != NONE].sum())
     floor, left, floor_cost = _seat_floor(pool, sites.with_room(left), items.worth.shape[1])
     rest = items.take(np.flatnonzero(~first)) if first.any() else items
-    answer = solve(Task(rest, sites.with_room(left), share[~first], base, pool, floor))
+    answer = solve(Task(rest, sites.with_room(left), share[~first], base, pool, floor), tries)
     rung[~first], host[~first] = answer.rung, answer.host
     price = (answer.prices.price[answer.groups.of] + sites.floor_price) / sites.unit
     wanted = 0 if pool is None else (answer.demand or pool_demand(pool, base)).wanted
@@ -78,14 +81,14 @@ def _seat_floor(pool: FleetPool | None, sites: Sites, rungs: int) -> tuple[Ints,
         return np.zeros(0, np.int64), sites.room, 0.0
     dearest = float((sites.floor_price @ np.nan_to_num(np.asarray(pool.cost) / sites.unit)).max(initial=0.0))
     seated = pool_items(pool, np.full(count, 1.0 + 1e3 * dearest), rungs, sites)
-    answer = solve(Task(seated, sites, np.zeros(count)))
+    answer = solve(Task(seated, sites, np.zeros(count)), 0)
     rows = np.flatnonzero(answer.host != NONE)
     hosts = answer.host[rows]
     cost = float((seated.cost[rows, 0] * sites.floor_price[hosts]).sum())
     return hosts, answer.left, cost
 
 
-def _reasons(items: Items, sites: Sites, answer: Answer, first: Flags, rung: Ints, host: Ints) -> Floats:
+def _reasons(items: Items, sites: Sites, answer: Answer, first: Flags, rung: Ints, host: Ints) -> npt.NDArray[np.int8]:
     """A `FleetReason` of each user, shape (U,)."""
     reason = np.full(len(items), FleetReason.PAYS, np.int8)
     reason[first] = FleetReason.FIRST

@@ -15,11 +15,13 @@ from ghostdesk.allocator.fleet_prices import Groups, Prices, bound_of
 from ghostdesk.allocator.fleet_problem import score_at
 from ghostdesk.allocator.fleet_values import NONE, Flags, Floats, Ints
 
-_TRIES = 1500
-_PATIENCE = 500
-_BEARABLE = 0.02
+TRIES = 3000
+"""How many exchanges are tried at most; a third of them without gain end it."""
+_BEARABLE = 0.1
 """How much worse a change may be, at first, and still be gone on from (threshold accepting, Dueck and Scheuer 1990)."""
 _CLOSE = 1e-3
+_STARTS, _GOOD = 4, 0.01
+"""How often the search starts anew, where the bound leaves more than this to be gained."""
 _TIGHT = 1.0 - 1e-9
 
 
@@ -43,6 +45,9 @@ class _Search:
 
     def __init__(self, placing: Placing, options: _Options, price: Floats) -> None:
         self.options, self.price = options, price
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = options.cost / placing.sites.room[options.host]
+        self.size = np.nan_to_num(share, posinf=0.0).max(1)
         self.taken = np.full(len(placing.items), NONE)
         self.room = placing.sites.room
         self.left = self.room.copy()
@@ -92,15 +97,23 @@ class _Search:
         return float(self.options.score[self.taken[self.taken != NONE]].sum())
 
 
-def exchange(placing: Placing, groups: Groups, prices: Prices) -> None:
-    """Improve a placing in place; it is never made worse."""
+def exchange(placing: Placing, groups: Groups, prices: Prices, tries: int = TRIES) -> None:
+    """Improve a placing in place, with `tries` exchanges at most; it is never made worse."""
     bound = bound_of(placing.items, groups, prices.price)
     options = _Options(placing)
-    if not len(options.item) or placing.score() >= bound * (1 - _CLOSE):
+    if tries <= 0 or not len(options.item) or placing.score() >= bound * (1 - _CLOSE):
         return
     price = (options.cost * prices.price[groups.of][options.host]).sum(1)
     search = _Search(placing, options, price)
-    _improve(search, bound)
+    best, kept = -1.0, search.taken
+    for seed in range(_STARTS):
+        search.take(kept)
+        _improve(search, bound, tries, seed)
+        if search.score() > best:
+            best, kept = search.score(), search.taken
+        if best >= bound * (1 - _GOOD) or tries < TRIES:
+            break
+    search.take(kept)
     held = search.taken != NONE
     placing.rung[:], placing.host[:] = NONE, NONE
     placing.rung[held] = options.rung[search.taken[held]]
@@ -108,22 +121,22 @@ def exchange(placing: Placing, groups: Groups, prices: Prices) -> None:
     placing.left[:] = search.left
 
 
-def _improve(search: _Search, bound: float) -> None:
-    rng = np.random.default_rng(1)
+def _improve(search: _Search, bound: float, tries: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
     options = search.options
     search.fill(options.score - search.price)
     best, kept = search.score(), search.taken.copy()
     now, since = best, 0
-    for turn in range(_TRIES):
-        if best >= bound * (1 - _CLOSE) or since >= _PATIENCE:
+    for turn in range(tries):
+        if best >= bound * (1 - _CLOSE) or since > tries / 3:
             break
         before = search.taken.copy(), search.left.copy()
         for item in _ruin(search, rng):
             search.drop(int(item))
         noise = rng.normal(0.0, float(rng.choice([0.01, 0.05, 0.2])), len(options.score))
-        search.fill(options.score * np.exp(noise) - search.price * float(rng.uniform(0.8, 1.2)))
+        search.fill(_wish(search, np.exp(noise), rng))
         score = search.score()
-        if score < now - _BEARABLE * best * (1 - turn / _TRIES) * rng.random():
+        if score < now - _BEARABLE * best * (1 - turn / tries) * rng.random():
             search.taken, search.left = before
         else:
             now = score
@@ -131,6 +144,19 @@ def _improve(search: _Search, bound: float) -> None:
         if now > best * (1 + 1e-9):
             best, kept, since = now, search.taken.copy(), 0
     search.take(kept)
+
+
+def _wish(search: _Search, noise: Floats, rng: np.random.Generator) -> Floats:
+    """What options are taken for, shape (options,): what they gain at the present prices, at other prices (where whole
+    items hardly fit, the prices of parts mislead), or what they are worth for what they take."""
+    kind, score = rng.random(), search.options.score * noise
+    if kind < 0.5:
+        wish: Floats = score - search.price * rng.uniform(0.8, 1.2)
+    elif kind < 0.8:
+        wish = score - search.price * rng.uniform(0.0, 1.0)
+    else:
+        wish = score / (search.size + 0.05)
+    return wish
 
 
 def _ruin(search: _Search, rng: np.random.Generator) -> Ints:
@@ -144,9 +170,9 @@ def _ruin(search: _Search, rng: np.random.Generator) -> Ints:
         hosts = search.options.host[search.taken[held]]
         near: Flags = np.isin(hosts, rng.choice(len(search.left), size=int(rng.integers(1, 3)), replace=False))
         held = held[near] if near.any() else held
-    most = len(held) if kind < 0.1 else 4
+    most = len(held) if kind < 0.2 else 4
     count = min(len(held), int(rng.integers(1, most + 1)))
     gain = search.options.score - search.price
     rank = np.argsort(np.argsort(gain[search.taken[held]]))
-    chance = 1.0 / (rank + 3.0)
+    chance = 1.0 / (rank + 10.0)
     return rng.choice(held, size=count, replace=False, p=chance / chance.sum())

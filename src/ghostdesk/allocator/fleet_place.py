@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostdesk.allocator.fleet_prices import CHUNK, Groups, Prices, option_scores, soft_shares
-from ghostdesk.allocator.fleet_products import product, weighed
 from ghostdesk.allocator.fleet_problem import Items, Sites, score_at
+from ghostdesk.allocator.fleet_products import product, weighed
 from ghostdesk.allocator.fleet_values import NONE, Flags, Floats, Ints
 
 _SLACK = 1e-12

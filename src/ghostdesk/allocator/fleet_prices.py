@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_products import crossed, product
 from ghostdesk.allocator.fleet_problem import Items, Sites
+from ghostdesk.allocator.fleet_products import crossed, product
 from ghostdesk.allocator.fleet_values import NONE, Flags, Floats, Ints
 
 MOST_GROUPS = 12
 SAMPLE = 3_000
 CHUNK = 16_384
 _STEPS = 15
-_TEMPERATURES = (0.3, 0.06, 0.012)
+_TEMPERATURES: tuple[float, ...] = (0.3, 0.06, 0.012)
 _NEAR = 2e-3
 """Demand that differs from the room by less than this share is near enough."""
 
@@ -46,7 +46,7 @@ class Groups:
 
 
 def group_hosts(sites: Sites) -> Groups:
-    """Up to 12 groups by what their room is made of, floor prices and availability: k-means from the farthest points."""
+    """Up to 12 groups by what their room is made of, floor prices and availability (k-means, farthest points first)."""
     hosts = len(sites.room)
     of = np.arange(hosts)
     if hosts > MOST_GROUPS:
@@ -78,14 +78,16 @@ def _clusters(features: Floats, most: int) -> Ints:
         sums = np.zeros_like(middle)
         np.add.at(sums, of, features)
         middle = np.where(members[:, None] > 0, sums / np.maximum(members, 1)[:, None], middle)
-    found: Ints = np.unique(((features[:, None] - middle) ** 2).sum(2).argmin(1), return_inverse=True)[1].astype(np.int64)
+    found: Ints = np.unique(((features[:, None] - middle) ** 2).sum(2).argmin(1), return_inverse=True)[1].astype(
+        np.int64
+    )
     return found
 
 
 def option_scores(items: Items, rows: Ints | slice, groups: Groups, price: Floats) -> Floats:
     """Score less price of every option of the items `rows`, shape (n, K * G), rungs first."""
     worth, cost = items.worth[rows], items.cost[rows]
-    count, rungs, resources = cost.shape
+    resources = cost.shape[2]
     total = (price + groups.floor_price).T
     scores = worth[..., None] * groups.availability
     scores -= product(cost.reshape(-1, resources), total).reshape(scores.shape)
@@ -93,13 +95,13 @@ def option_scores(items: Items, rows: Ints | slice, groups: Groups, price: Float
     if held.size:
         at = (held, items.held_rung[rows][held], groups.of[items.held_host[rows][held]])
         scores[at] += items.stay[rows][held]
-    return scores.reshape(count, -1)
+    return scores.reshape(len(scores), -1)
 
 
 def soft_shares(scores: Floats, temperature: float) -> Floats:
     """How much of each option each item takes, shape (n, K * G); what is missing to 1 is held nowhere."""
     top = np.maximum(scores.max(1, keepdims=True), 0.0)
-    weights = np.exp(np.maximum((scores - top) / temperature, -60.0))
+    weights: Floats = np.exp(np.maximum((scores - top) / temperature, -60.0))
     weights /= weights.sum(1, keepdims=True) + np.exp(np.maximum(-top / temperature, -60.0))
     return weights
 

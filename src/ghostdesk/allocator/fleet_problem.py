@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_values import NONE, FleetHosts, FleetPool, FleetUsers, Floats, Ints
+from ghostdesk.allocator.fleet_values import NONE, Flags, FleetHosts, FleetPool, FleetUsers, Floats, Ints
 
 _NEVER = -1e300
 
@@ -78,12 +78,14 @@ def scaled_sites(hosts: FleetHosts) -> Sites:
 def people(users: FleetUsers, sites: Sites) -> Items:
     """Users as items; raises `ValueError` for shapes that do not fit."""
     count, rungs = np.shape(users.probability)
-    probability = np.clip(number(users.probability), 0.0, 1.0)
+    probability = np.clip(number(np.asarray(users.probability, np.float64)), 0.0, 1.0)
+    if users.first.size:
+        probability = np.where(users.first[:, None], 1.0, probability)
     worth = probability * number(users.seconds_saved) * number(users.value_per_s)[:, None]
     worth = np.clip(number(worth), 0.0, 1e150)  # an infinite worth would leave no finite price
     shape = (count, rungs, len(sites.unit))
     cost = np.broadcast_to(number(users.cost, np.inf), shape) / sites.unit
-    absurd = (cost < 0).any(2) | ~np.isfinite(cost).all(2)
+    absurd: Flags = np.asarray((cost < 0).any(2) | ~np.isfinite(cost).all(2))
     if absurd.any():
         worth, cost = np.where(absurd, _NEVER, worth), np.where(absurd[..., None], 0.0, cost)
     hosts = len(sites.room)

@@ -33,4 +33,5 @@ def crossed(left: Floats, right: Floats) -> Floats:
 
 def weighed(cost: Floats, weight: Floats) -> Floats:
     """``cost @ weight`` for shapes (..., R) and (R,)."""
-    return np.einsum("...r,r->...", cost, weight)
+    sums: Floats = np.einsum("...r,r->...", cost, weight)
+    return sums

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_exchange import exchange
+from ghostdesk.allocator.fleet_exchange import TRIES, exchange
 from ghostdesk.allocator.fleet_place import Placing, place
 from ghostdesk.allocator.fleet_pool import PoolDemand, pool_demand
 from ghostdesk.allocator.fleet_prices import (
@@ -31,6 +31,8 @@ from ghostdesk.allocator.fleet_values import NONE, FleetPool, Floats, Ints
 _TURNS = 4
 _SMALL = 4_000
 """Options (items x rungs x hosts) up to which the whole plan is made anew in each turn, and places are exchanged."""
+_QUICK = 150
+"""Exchanges in each turn but the last."""
 _POOL_SAMPLE = 400
 
 
@@ -78,20 +80,23 @@ class Answer:
     bound: float
 
 
-def solve(task: Task) -> Answer:
-    """Plan the task."""
+def solve(task: Task, tries: int = TRIES) -> Answer:
+    """Plan the task; where it is small, try at most `tries` exchanges."""
     groups = group_hosts(task.sites)
     covered, held, prices = _settle(task, groups)
-    turns = _TURNS if len(task.items) * task.items.worth.shape[1] * len(task.sites.room) <= _SMALL else 1
+    small = len(task.items) * task.items.worth.shape[1] * len(task.sites.room) <= _SMALL
     best: Answer | None = None
-    for _ in range(turns if task.pool is not None else 1):
-        answer = _turn(task, groups, covered, held, prices, small=turns > 1)
-        if best is None or answer.score > best.score * (1 + 1e-9):
+    for turn in range(_TURNS if small and task.pool is not None else 1):
+        last = not small or task.pool is None or turn == _TURNS - 1
+        answer = _turn(task, groups, covered, held, prices, tries if last else min(tries, _QUICK), small=small)
+        if best is None or answer.score > best.score:
             best = answer
-        now = task.base + float(task.share[answer.rung != NONE].sum())
-        if abs(now - covered) < 1e-9 and abs(len(answer.pooled) - held) < 0.5:
+        now = task.base + float(task.share[answer.rung != NONE].sum()), float(len(answer.pooled))
+        if not last and np.allclose(now, (covered, held), rtol=1e-6, atol=1e-6):
+            answer = _turn(task, groups, covered, held, prices, tries, small=small)
+            best = answer if answer.score > best.score else best
             break
-        covered, held = now, float(len(answer.pooled))
+        covered, held = now
     assert best is not None
     return best
 
@@ -142,7 +147,9 @@ def _settle(task: Task, groups: Groups) -> tuple[float, float, Prices]:
     return covered, held, prices
 
 
-def _turn(task: Task, groups: Groups, covered: float, held: float, prices: Prices, *, small: bool) -> Answer:
+def _turn(
+    task: Task, groups: Groups, covered: float, held: float, prices: Prices, tries: int, *, small: bool
+) -> Answer:
     people, demand = _linear(task, task.items, task.share, covered, held)
     pool = _pool_rows(task, demand, people.worth.shape[1])
     items = people if pool is None else joined(people, pool)
@@ -154,7 +161,7 @@ def _turn(task: Task, groups: Groups, covered: float, held: float, prices: Price
         bound += demand.value * demand.served_at_margin(held) * (covered - task.base)
         bound += float(demand.worth_of(len(task.seated)) @ np.sort(task.sites.availability[task.seated])[::-1])
     if small:
-        exchange(placing, groups, prices)
+        exchange(placing, groups, prices, tries)
     return _judged(task, placing, groups, prices, bound)
 
 

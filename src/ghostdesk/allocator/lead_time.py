@@ -54,7 +54,7 @@ class LeadTime:
         return LeadTime(float(np.mean(times)), math.sqrt(squares / (len(times) - 1 + _PRIOR_BUILDS)))
 
     def possible_s(self) -> tuple[Vector, Vector]:
-        """Times that stand for the distribution and the probability of each, both shape (7,), or (1,) without spread."""
+        """Times that stand for the distribution, and the probability of each: shape (7,), or (1,) without spread."""
         if self.spread == 0.0:
             return np.array([self.mean_s]), np.ones(1)
         middle = math.log(self.mean_s) - self.spread**2 / 2

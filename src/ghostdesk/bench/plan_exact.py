@@ -115,7 +115,7 @@ def _run(program: _Program, limit_s: float) -> Exact:
         import highspy
     except ImportError:
         raise MissingRequirement("highspy is not installed.", "Install it: pip install 'ghostdesk[bench]'.") from None
-    solver = highspy.Highs()
+    solver = highspy.Highs()  # type: ignore[no-untyped-call]
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("time_limit", limit_s)
     solver.setOptionValue("mip_rel_gap", 1e-4)
@@ -137,5 +137,3 @@ def _run(program: _Program, limit_s: float) -> Exact:
     info = solver.getInfo()
     score, bound = float(info.objective_function_value), float(info.mip_dual_bound)
     return Exact(score, bound, bound - score <= 2e-4 * max(abs(bound), 1e-9))
-
-
