@@ -53,6 +53,9 @@ from ghostdesk.transition.handover import SeamlessTransition
 
 log = logging.getLogger(__name__)
 HISTORY_WEEKS = 17
+REMEMBERED_LAUNCHES = 5000
+"""Launches and sign-ins after which the service target is corrected again when the control plane starts."""
+_SHOWN_LAUNCHES = 50
 _ELIGIBLE_FOR_S = 2.0
 _FLUSH_EVERY_S = 1.0
 _FEED_EVERY_S = 60.0
@@ -243,7 +246,9 @@ class Ghostdesk:
             self.loop.manager, self.engine, self.hub, self.executor, self.journal, self.clock
         )
         with contextlib.suppress(GhostdeskError):
-            self.plane.remember(await self.journal.run(self.store.launches))
+            launches = await self.journal.run(lambda: self.store.launches(REMEMBERED_LAUNCHES))
+            self.plane.remember(launches[:_SHOWN_LAUNCHES])
+            self.loop.recall(launch.path for launch in reversed(launches) if launch.what == "desktop")
         on_step("learning from history")
         await asyncio.to_thread(self._fit)
         if ticking:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import numpy as np
-
+from ghostdesk.allocator.fleet_pool import pool_demand
+from ghostdesk.allocator.host_plan import lead_of, plan_host, pool_of
 from ghostdesk.allocator.plan import PlanRequest, PoolPolicy
-from ghostdesk.allocator.pricing import choose
 from ghostdesk.ghosts.ghost import LIVE, GhostState
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.forecast import UsageCurve
-from ghostdesk.profiles.newsvendor import pool_target
 
-WARM_SECONDS_SAVED = 3.0
-"""What a warm desktop saves its user against a ready one: the cold start of the first application, as benchmarked."""
+_MOST = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,31 +59,48 @@ def personal_wishes(request: PlanRequest) -> tuple[tuple[PersonalWish, ...], tup
         wishes.append(PersonalWish(user, probability, likely_apps(curve, policy), why))
     if not wishes:
         return (), (), 0.0
-    values = np.array([w.probability * WARM_SECONDS_SAVED for w in wishes])
-    costs = np.full(len(wishes), policy.ghost_memory_bytes)
     room = request.context.capacity.memory_bytes - _memory_of_active(request)
-    chosen, price = choose(values, costs, room)
-    ranked = sorted(zip(wishes, chosen, strict=True), key=lambda pair: (-pair[0].probability, pair[0].user))
+    chances, shares = [w.probability for w in wishes], [_covered(request, w.user) for w in wishes]
+    plan = plan_host(request, chances, shares, room, pool_of(request, _quantile(request)))
+    ranked = sorted(zip(wishes, plan.rung >= 0, strict=True), key=lambda pair: (-pair[0].probability, pair[0].user))
+    price = float(plan.price[0, 0])
     return tuple(w for w, yes in ranked if yes), tuple(w for w, yes in ranked if not yes), price
 
 
-def pool_wish(request: PlanRequest, personal: int) -> PoolWish:
-    """How many generic ghosts to hold: the newsvendor quantile of sign-ins within the time that a build takes.
+def pool_wish(request: PlanRequest, personal: tuple[PersonalWish, ...]) -> PoolWish:
+    """How many generic ghosts to hold: the newsvendor quantile of sign-ins within the time that a build takes, that
+    time being as uncertain as it was measured, and the quantile corrected for what became of the last starts.
 
-    `personal` sign-ins are expected to be served by personal ghosts and are taken off the expectation.
+    Those with a `personal` ghost are taken off the expectation, as far as they are expected within that time.
     """
     policy = request.policy
     if policy.forecast_only:
         return PoolWish(policy.floor, f"forecast only: the floor of {policy.floor} is held")
-    lead_s = request.context.build_time_s
-    expected = max(0.0, request.arrivals.expected_within(request.now_s, lead_s) - personal)
-    quantile = pool_target(expected, request.arrivals.dispersion, policy.target_hit_rate)
-    target = min(max(policy.floor, quantile), policy.ceiling)
+    quantile, lead = _quantile(request), lead_of(request)
+    pool = pool_of(request, quantile)
+    covered = sum(_covered(request, wish.user) for wish in personal)
+    expected = max(0.0, float(pool.expected @ pool.shares) - covered)
+    needed = pool_demand(replace(pool, floor=0, ceiling=_MOST), covered).wanted
+    target = min(max(policy.floor, needed), policy.ceiling)
+    why = request.service.why() if request.service is not None else ""
     return PoolWish(
         target,
-        f"{expected:.2f} sign-ins expected in the {lead_s:.1f} s that a build takes: {quantile} ready ghosts serve "
-        f"them {policy.target_hit_rate:.0%} of the time; floor {policy.floor}, ceiling {policy.ceiling}",
+        f"{expected:.2f} sign-ins expected in the {lead.mean_s:.1f} s that a build takes: {needed} ready ghosts serve "
+        f"them {quantile:.4g} of the time{f' ({why})' if why else ''}; floor {policy.floor}, ceiling {policy.ceiling}",
     )
+
+
+def _quantile(request: PlanRequest) -> float:
+    """The service target, corrected for what became of it."""
+    return request.policy.target_hit_rate if request.service is None else request.service.quantile()
+
+
+def _covered(request: PlanRequest, user: UserId) -> float:
+    """Sign-ins of this user expected within a build's time; somebody at the door counts as one."""
+    if user in request.expected:
+        return 1.0
+    curve = request.curves.get(user)
+    return 0.0 if curve is None else curve.arrival_within(request.now_s, request.context.build_time_s)
 
 
 def _why(curve: UsageCurve, probability: float, lead_s: float) -> str:

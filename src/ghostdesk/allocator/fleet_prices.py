@@ -155,6 +155,8 @@ def find_prices(sample: Sample, groups: Groups, start: Prices | None = None) -> 
     else:
         price, schedule = start.price.copy(), _TEMPERATURES[-1:]
     scarce = _may_be_scarce(sample, groups)
+    if not scarce.any():
+        return Prices(np.zeros(groups.room.shape), schedule[-1] * typical)
     limited = np.where(scarce, groups.room, np.inf)
     used = scarce | (groups.floor_price > 0).any(0)
     few = replace(groups, room=limited[:, used], floor_price=groups.floor_price[:, used])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.ghosts.events import GhostEvent
 from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost
 from ghostdesk.kernel.ids import GhostId, UserId
@@ -80,7 +81,8 @@ class Context:
     Args:
         capacity: what ghosts and desktops may hold together.
         used: what they hold at present.
-        build_time_s: how long a build takes here, as measured (an upper quantile).
+        build_time_s: how long a build takes here: the mean of what was measured.
+        build_spread: standard deviation of that time's logarithm.
         can_park: whether parking frees memory here.
         build_blocked: why no build may start now (back-off); empty when one may.
         watched: ghosts that a browser is connected to.
@@ -89,6 +91,7 @@ class Context:
     capacity: Resources
     used: Resources = field(default_factory=Resources)
     build_time_s: float = 5.0
+    build_spread: float = 0.0
     can_park: bool = False
     build_blocked: str = ""
     watched: frozenset[GhostId] = frozenset()
@@ -101,6 +104,7 @@ class PlanRequest:
     Args:
         excluded: users that get no ghost ahead of time (disabled accounts).
         expected: users who have just come to the door (signed in to the page), whatever the forecast says.
+        service: the correction that keeps `policy.target_hit_rate`; None goes by the forecast alone.
     """
 
     now_s: float
@@ -111,6 +115,7 @@ class PlanRequest:
     context: Context
     excluded: frozenset[UserId] = frozenset()
     expected: frozenset[UserId] = frozenset()
+    service: ServiceTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class ResourceAllocator:
         unserved = [wish for wish in wanted if not _serve(draft, wish)]
         for wish in unaffordable:
             _infeasible(draft, f"a warm desktop for {wish.user}", "memory", "no memory left at the present price")
-        pool = pool_wish(request, len(wanted))
+        pool = pool_wish(request, wanted)
         _fill(draft, pool, unserved)
         _foresee_in_active(draft)
         _retire_personal(draft, {wish.user for wish in wanted})

@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ghostdesk.allocator.plan import Action, Plan, PlanRequest, PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
+from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.observe import HostObserver
 from ghostdesk.control.supply import Supply
@@ -82,6 +83,7 @@ class ControlLoop:
         self.clock = clock
         self.horizon_s = horizon_s
         self.eligible = eligible
+        self.service = ServiceTarget(policy.target_hit_rate)
         self.plan = Plan()
         self.recent: deque[tuple[float, Action]] = deque(maxlen=30)
         self.curves: dict[UserId, UsageCurve] = {}
@@ -102,6 +104,7 @@ class ControlLoop:
                 self.observer.context(self.supply, self.policy, now_s),
                 self._excluded(),
                 self._expected(now_s),
+                service=self.service,
             )
         )
         for action in self.plan.actions:
@@ -153,8 +156,16 @@ class ControlLoop:
                 continue
             self._at_the_door.pop(user, None)
             path = Path.BUILT if waited else found.path
+            if path is not Path.ACTIVE:
+                self.recall([path])
             return Served(step.ghost, path, self.clock.now_s() - started_s, found.why)
         raise Conflict("Every desktop that was ready was taken in the same moment.", "Press “Open desktop” again.")
+
+    def recall(self, paths: Iterable[str]) -> None:
+        """Correct the service target by how people were served, in the order of time: after a restart, too."""
+        for path in paths:
+            missed = path == Path.BUILT
+            self.service = self.service.observe(int(not missed), int(missed))
 
     async def prepare(self, user: UserId) -> Served | None:
         """The user is at the door: bind a ghost to them if one is at hand, and have the next tick warm it."""

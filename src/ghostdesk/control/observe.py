@@ -52,6 +52,7 @@ class HostObserver:
         """What the plan must know of the host."""
         capacity = self._engine.capacity()
         used_bytes = sum(max(float(g.memory_bytes), policy.ghost_memory_bytes) for g in self.seen.values())
+        lead = supply.lead_time
         return Context(
             capacity=Resources(
                 capacity.cpu_cores,
@@ -61,7 +62,8 @@ class HostObserver:
                 capacity.storage_bytes_per_s,
             ),
             used=Resources(memory_bytes=used_bytes),
-            build_time_s=supply.build_time_s,
+            build_time_s=lead.mean_s,
+            build_spread=lead.spread,
             can_park=any(a.name == PARKING and a.available for a in self._engine.abilities()),
             build_blocked=supply.backoff.blocked(now_s),
             watched=self._watched(),

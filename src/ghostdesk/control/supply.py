@@ -7,6 +7,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from ghostdesk.allocator.lead_time import LeadTime
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.control.backoff import BuildBackoff
 from ghostdesk.control.execute import Executor
@@ -52,9 +53,9 @@ class Supply:
         executor.listeners.append(self._on_change)
 
     @property
-    def build_time_s(self) -> float:
-        """How long a build takes here: the longest of the last 20, a guess before the first."""
-        return max(self._build_times_s, default=_FIRST_GUESS_S)
+    def lead_time(self) -> LeadTime:
+        """How long a build takes here, and how much that varies: from the last 20, a guess before the first."""
+        return LeadTime.measured(self._build_times_s, _FIRST_GUESS_S)
 
     def building(self) -> int:
         """How many builds are under way."""
