@@ -61,9 +61,8 @@ def personal_wishes(request: PlanRequest) -> tuple[tuple[PersonalWish, ...], tup
         return (), (), 0.0
     room = request.context.capacity.memory_bytes - _memory_of_active(request)
     chances, shares = [w.probability for w in wishes], [_covered(request, w.user) for w in wishes]
-    plan = plan_host(request, chances, shares, room, pool_of(request, _quantile(request)))
-    ranked = sorted(zip(wishes, plan.rung >= 0, strict=True), key=lambda pair: (-pair[0].probability, pair[0].user))
-    price = float(plan.price[0, 0])
+    granted, price = plan_host(request, chances, shares, room, _quantile(request))
+    ranked = sorted(zip(wishes, granted, strict=True), key=lambda pair: (-pair[0].probability, pair[0].user))
     return tuple(w for w, yes in ranked if yes), tuple(w for w, yes in ranked if not yes), price
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ghostdesk.allocator.fleet import plan_fleet
-from ghostdesk.allocator.fleet_values import FleetHosts, FleetPlan, FleetPool, FleetUsers
+from ghostdesk.allocator.fleet_values import FleetHosts, FleetPool, FleetUsers
 from ghostdesk.allocator.lead_time import LeadTime, expected_over
 from ghostdesk.allocator.plan import PlanRequest
 
@@ -39,17 +39,21 @@ def pool_of(request: PlanRequest, quantile: float) -> FleetPool:
 
 
 def plan_host(
-    request: PlanRequest, probability: Sequence[float], pool_share: Sequence[float], room_bytes: float, pool: FleetPool
-) -> FleetPlan:
-    """Which people get a warm ghost within `room_bytes`, and how many ghosts for anybody.
+    request: PlanRequest, probability: Sequence[float], pool_share: Sequence[float], room_bytes: float, quantile: float
+) -> tuple[list[bool], float]:
+    """Which people get a warm ghost within `room_bytes` beside the pool, and the price of a byte.
 
     Args:
         probability: of a sign-in of each within the warm lead, and 1 for those at the door, who come first.
         pool_share: sign-ins expected of each within a build's time.
+        quantile: of the demand that the pool should hold.
 
     A warm ghost saves its user the start of the first application, and the build where they come sooner than one
     could be built; what the pool would have served anyway counts for the pool.
     """
+    most = len(probability) + max(request.policy.floor, request.policy.ceiling)
+    if most * request.policy.ghost_memory_bytes <= room_bytes:
+        return [True] * len(probability), 0.0  # there is room for whatever may be wanted: what any plan would say
     share = np.array(pool_share)
     chance = np.array(probability)
     worth = chance * WARM_SECONDS_SAVED + share * request.context.build_time_s
@@ -61,4 +65,6 @@ def plan_host(
         pool_share=share,
         first=chance >= 1.0,
     )
-    return plan_fleet(users, FleetHosts(np.array([[max(room_bytes, 0.0)]])), pool, tries=_EXCHANGES)
+    hosts = FleetHosts(np.array([[max(room_bytes, 0.0)]]))
+    plan = plan_fleet(users, hosts, pool_of(request, quantile), tries=_EXCHANGES)
+    return (plan.rung >= 0).tolist(), float(plan.price[0, 0])
