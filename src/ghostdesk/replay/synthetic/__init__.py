@@ -1,0 +1,1 @@
+"""The parts of the synthetic organisation: people, habits, days, scenarios, files, calendars, desktops, calibration."""
