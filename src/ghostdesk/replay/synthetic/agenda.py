@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostdesk.replay.synthetic.draws import Draws, Floats, Ints
+from ghostdesk.replay.synthetic.figures_starts import SHORT_TERM_DAYS
 from ghostdesk.replay.synthetic.people import People
 from ghostdesk.replay.synthetic.scenarios import (
     ClassScenario,
@@ -71,8 +72,16 @@ class Agenda:
     @cached_property
     def in_term(self) -> Flags:
         """Whether each day lies in a term, shape (days,)."""
+        return self._within(self.terms)
+
+    @cached_property
+    def in_short_term(self) -> Flags:
+        """Whether each day lies in a short term (the summer's), shape (days,)."""
+        return self._within(tuple(term for term in self.terms if term[1] - term[0] <= SHORT_TERM_DAYS))
+
+    def _within(self, terms: tuple[tuple[int, int], ...]) -> Flags:
         day = np.arange(self.days)
-        return np.any([(day >= first) & (day <= last) for first, last in self.terms] or [day < 0], axis=0)
+        return np.asarray(np.any([(day >= first) & (day <= last) for first, last in terms] or [day < 0], axis=0))
 
     @cached_property
     def drills(self) -> tuple[FireDrill, ...]:

@@ -21,7 +21,10 @@ WEEK_S, DAY_S, HOUR_S = 604_800, 86_400, 3_600
 MONDAY_S = 4 * DAY_S
 """1970-01-05, the first Monday of Unix time."""
 _NEAR_WEEKS = 4
-_QUANTILES = (10, 25, 50, 75, 90)
+QUANTILES = (5, 10, 25, 50, 75, 90, 95)
+_SLOTS_MIN = (2, 10, 60)
+_FEWEST_STARTS = 10
+SHORT_TERM_DAYS = 100
 _RETURN_HOURS = (1, 4, 24)
 _EPOCH = date(1970, 1, 1)
 
@@ -43,12 +46,15 @@ def start_figures(rows: Sequence[RowUse]) -> Figures:
         rows: sessions of each row; `offset_s` puts them on the clock of the place.
 
     Returns:
-        `hour_of_week`: share of starts in each hour from Monday midnight on, 168 numbers. `dispersion_2_min`, `_10_min`
-        and `_60_min`: the Fano factor of the counts against the mean of the same hour of week in the four weeks before
-        and after, 1 for a Poisson process (Fano 1947). `length_min_pNN`, `gap_min_pNN`: quantiles of sessions, and of
-        the unused time between a row's sessions, in minutes. `return_share_Nh`: share of starts within N hours of the end of the row's
-        session before. `day_level_autocorrelation_1_day`, `_7_day`: of the logarithm of a day's starts over what its
-        weekday's neighbours have. `day_level_sd`: standard deviation of that. `starts_a_day`: per row.
+        `hour_of_week`: share of starts in each hour from Monday midnight on, 168 numbers. `dispersion_N_min` (2, 10,
+        60): Fano factor of the counts against the mean of the same hour of week in the four weeks before and after, 1
+        for a Poisson process (Fano 1947), on ordinary days: those with half to twice the starts that their weekday's
+        neighbours have at the median. `mean_count_60_min`: expected starts an hour, as a start finds it.
+        `ordinary_day_share`; `day_level_sd`, `day_level_autocorrelation_1_day`, `_7_day`: of the logarithm of
+        an ordinary day's starts over what its weekday's neighbours have, where that is more than the mean day's. `length_min_pNN`, `gap_min_pNN`: quantiles of
+        sessions, and of the unused time between a row's sessions, in minutes. `return_share_Nh`: share of starts within
+        N hours of the end of the row's session before. `starts_a_day`: per row and day on which the row had starts.
+        `rows_a_day`: how many rows these were, on average.
 
     Raises:
         ValueError: fewer than three weeks, or fewer than 100 starts.
@@ -58,39 +64,54 @@ def start_figures(rows: Sequence[RowUse]) -> Figures:
         raise ValueError("figures of starts need three weeks and 100 starts or more")
     first_s = MONDAY_S + (start_s[0] - MONDAY_S) // WEEK_S * WEEK_S
     weeks = int((start_s[-1] - first_s) // WEEK_S) + 1
-    hours = np.bincount(((start_s - first_s) // HOUR_S).astype(int), minlength=weeks * 168).reshape(weeks, 168)
-    found: Figures = {"hour_of_week": (hours.sum(axis=0) / hours.sum()).round(5).tolist()}
-    expected = _near_mean(hours.astype(np.float64))
-    for minutes in (2, 10, 60):
+    counts = [_counts(start_s, first_s, minutes, weeks) for minutes in _SLOTS_MIN]
+    hours = counts[-1].reshape(weeks, 7, 24)
+    ordinary = _ordinary(hours.sum(axis=2))
+    expected = _near_mean(hours * ordinary[:, :, None]) / np.maximum(_near_mean(ordinary.astype(float)), 1e-9)[:, :, None]
+    found: Figures = {"hour_of_week": [round(share, 5) for share in (hours.sum(axis=0) / hours.sum()).ravel().tolist()]}
+    known = (expected > 0.5) & ordinary[:, :, None]
+    for minutes, count in zip(_SLOTS_MIN, counts, strict=True):
         a_slot = 60 // minutes
-        counts = np.bincount(((start_s - first_s) // (60 * minutes)).astype(int), minlength=weeks * 168 * a_slot)
-        mean = np.repeat(expected.ravel() / a_slot, a_slot)
-        known = mean * a_slot > 0.5
-        found[f"dispersion_{minutes}_min"] = float(((counts - mean)[known] ** 2).sum() / mean[known].sum())
-    days = hours.reshape(weeks, 7, 24).sum(axis=2).astype(np.float64)
-    found.update(_day_levels(days))
+        mean, used = np.repeat(expected.ravel() / a_slot, a_slot), np.repeat(known.ravel(), a_slot)
+        found[f"dispersion_{minutes}_min"] = float(((count - mean)[used] ** 2).sum() / mean[used].sum())
+    found["mean_count_60_min"] = float((expected[known] ** 2).sum() / expected[known].sum())
+    found.update(_day_levels(hours.sum(axis=2), ordinary))
     length_s = np.concatenate([row.end_s - row.start_s for row in rows])
     gap_s = np.concatenate([row.start_s[1:] - row.end_s[:-1] for row in rows])
-    for q in _QUANTILES:
+    for q in QUANTILES:
         found[f"length_min_p{q}"] = float(np.percentile(length_s, q)) / 60.0
         found[f"gap_min_p{q}"] = float(np.percentile(gap_s, q)) / 60.0
     for limit in _RETURN_HOURS:
         found[f"return_share_{limit}h"] = float((gap_s < limit * HOUR_S).sum()) / len(length_s)
-    found["starts_a_day"] = len(start_s) / len(rows) / (weeks * 7)
+    days = [len(np.unique((row.start_s + row.offset_s) // DAY_S)) for row in rows]
+    found["starts_a_day"] = len(start_s) / sum(days)
+    found["rows_a_day"] = sum(days) / (weeks * 7)
     return found
 
 
-def term_level(rows: Sequence[RowUse], terms: Sequence[tuple[date, date]]) -> float:
-    """Mean starts on weekdays outside terms, as a share of those within; NaN where either has no day with starts."""
+def term_figures(rows: Sequence[RowUse], terms: Sequence[tuple[date, date]]) -> Figures:
+    """Mean starts on weekdays in short terms (up to 100 days), and outside terms, as a share of those in long terms.
+
+    Raises:
+        ValueError: one of the three has no day.
+    """
     start_s = np.concatenate([row.start_s + row.offset_s for row in rows])
     first, last = int(start_s.min() // DAY_S), int(start_s.max() // DAY_S)
     counts = np.bincount((start_s // DAY_S).astype(int) - first, minlength=last - first + 1)
-    inside, outside = list[float](), list[float]()
+    found: dict[str, list[float]] = {"long": [], "short": [], "none": []}
     for number, count in enumerate(counts.tolist()):
         day = _EPOCH + timedelta(days=first + number)
         if day.weekday() < 5:
-            (inside if any(a <= day <= b for a, b in terms) else outside).append(count)
-    return float(np.mean(outside) / np.mean(inside)) if inside and outside and sum(inside) else float("nan")
+            term = next(((a, b) for a, b in terms if a <= day <= b), None)
+            kind = "none" if term is None else "short" if (term[1] - term[0]).days <= SHORT_TERM_DAYS else "long"
+            found[kind].append(count)
+    if not all(found.values()):
+        raise ValueError("levels of terms need days in long terms, in short ones and outside")
+    usual = float(np.mean(found["long"]))
+    return {
+        "level_short_terms": float(np.mean(found["short"])) / usual,
+        "level_outside_terms": float(np.mean(found["none"])) / usual,
+    }
 
 
 def person_figures(rows: Sequence[RowUse], fewest_days: int = 10) -> Figures:
@@ -130,18 +151,32 @@ def person_figures(rows: Sequence[RowUse], fewest_days: int = 10) -> Figures:
     }
 
 
+def _counts(start_s: Floats, first_s: float, minutes: int, weeks: int) -> Floats:
+    slot = ((start_s - first_s) // (60 * minutes)).astype(int)
+    return np.bincount(slot, minlength=weeks * WEEK_S // (60 * minutes)).astype(np.float64)
+
+
+def _ordinary(days: Floats) -> npt.NDArray[np.bool_]:
+    """Which days are neither holidays nor breaks nor rushes, and have enough starts to tell; shape (weeks, 7)."""
+    near = [days[max(week - _NEAR_WEEKS, 0) : week + _NEAR_WEEKS + 1] for week in range(len(days))]
+    middle = np.array([np.median(weeks, axis=0) for weeks in near])
+    return (middle >= _FEWEST_STARTS) & (days >= 0.5 * middle) & (days <= 2.0 * middle)
+
+
 def _near_mean(table: Floats) -> Floats:
-    """Of each column the mean over the rows (weeks) up to four before and after, the row itself included."""
-    near = np.ones(2 * _NEAR_WEEKS + 1)
-    sums = np.apply_along_axis(lambda column: np.convolve(column, near, mode="full")[4:-4], 0, table)
-    weights = np.convolve(np.ones(len(table)), near, mode="full")[_NEAR_WEEKS:-_NEAR_WEEKS]
-    return np.asarray(sums / weights[:, None])
+    """Along the first axis (weeks) the mean of up to four before and after, the week itself included."""
+    flat = table.reshape(len(table), -1)
+    sums = np.cumsum(np.concatenate([np.zeros((1, flat.shape[1])), flat]), axis=0)
+    week = np.arange(len(flat))
+    first, last = np.maximum(week - _NEAR_WEEKS, 0), np.minimum(week + _NEAR_WEEKS + 1, len(flat))
+    return np.asarray(((sums[last] - sums[first]) / (last - first)[:, None]).reshape(table.shape))
 
 
-def _day_levels(days: Floats) -> Figures:
-    expected = _near_mean(days)
-    level = np.where((days > 0) & (expected >= 10), np.log(np.maximum(days, 1) / np.maximum(expected, 1)), np.nan).ravel()
-    found: Figures = {"day_level_sd": float(np.nanstd(level))}
+def _day_levels(days: Floats, ordinary: npt.NDArray[np.bool_]) -> Figures:
+    expected = _near_mean(days * ordinary) / np.maximum(_near_mean(ordinary.astype(float)), 1e-9)
+    busy = ordinary & (expected >= days.mean())  # quiet weekends and breaks have levels of their own, and few starts
+    level = np.where(busy, np.log(np.maximum(days, 1) / np.maximum(expected, 1)), np.nan).ravel()
+    found: Figures = {"ordinary_day_share": float(ordinary.mean()), "day_level_sd": float(np.nanstd(level))}
     for lag in (1, 7):
         one, other = level[:-lag], level[lag:]
         both = np.isfinite(one) & np.isfinite(other)

@@ -25,11 +25,6 @@ class Parameters:
     fitted: Mapping[str, float]
     about: Mapping[str, str]
 
-    @property
-    def level_outside_terms(self) -> float:
-        """Starts on a weekday outside terms, as a share of those within."""
-        return self.number("desktop-starts", "level_outside_terms")
-
     def number(self, group: str, name: str) -> float:
         """One measured figure."""
         found = self.measured[group][name]

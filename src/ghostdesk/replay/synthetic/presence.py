@@ -57,6 +57,12 @@ def day_levels(parameters: Parameters, seed: int, days: int) -> Floats:
     return np.asarray(np.exp(parameters.fitted["day_level_sd"] * level))
 
 
+def term_levels(parameters: Parameters, agenda: Agenda) -> Floats:
+    """How much is taught on each day, as a share of a day in a long term, shape (days,)."""
+    short, outside = (parameters.number("desktop-starts", f"level_{name}_terms") for name in ("short", "outside"))
+    return np.where(agenda.in_term, np.where(agenda.in_short_term, short, 1.0), outside)
+
+
 def attendance(parameters: Parameters) -> float:
     """Expected days a week that somebody works who is not out of office."""
     spread = parameters.fitted["day_level_sd"]
@@ -102,7 +108,7 @@ def _present(parameters: Parameters, agenda: Agenda, people: People) -> Flags:
     if agenda.storms:
         chance[day % 7 == 0] = MOST_ATTEND
     chance = np.minimum(chance, MOST_ATTEND) * np.where(agenda.is_holiday, HOLIDAY_SHARE, 1.0)
-    term = np.where(agenda.in_term, 1.0, parameters.level_outside_terms)
+    term = term_levels(parameters, agenda)
     chances = chance[None, :] * np.where((people.department == TEACHING)[:, None], term[None, :], 1.0)
     come = Draws(agenda.seed, "attendance").uniform(people.index[:, None], day[None, :]) < chances
     return np.asarray(come & (day[None, :] >= agenda.first_days(people.index)[:, None]))
