@@ -84,7 +84,8 @@ class SyntheticWorkload:
             )
         if self.days * self.events_a_day > _MOST_A_PERSON:
             raise ConfigError(
-                f"{self.days * self.events_a_day:,.0f} events of one person are too many.", "Ask for fewer days or events."
+                f"{self.days * self.events_a_day:,.0f} events of one person are too many.",
+                "Ask for fewer days or events.",
             )
         if self.seed < 0:
             raise ConfigError(f"The seed {self.seed} is negative.", "Give a whole number from 0 on.")

@@ -78,8 +78,9 @@ def event_lines(block: Happenings) -> Iterator[str]:
     columns = (block.row.tolist(), block.time_ms.tolist(), block.kind.tolist(), block.app.tolist(),
                block.value.tolist(), block.mime.tolist())  # fmt: skip
     for row, time_ms, kind, app, value, mime in zip(*columns, strict=True):
+        time = f"{time_ms // 1000}.{time_ms % 1000:03d}"
         said = f"{value:.12g}" if value == value else ""  # noqa: PLR0124 - NaN is none
-        yield f"{begin[row]}{time_ms // 1000}.{time_ms % 1000:03d}{kinds[kind]}{names[app]},{said},{mimes[mime]}{end[row]}"
+        yield f"{begin[row]}{time}{kinds[kind]}{names[app]},{said},{mimes[mime]}{end[row]}"
 
 
 def file_lines(block: Happenings) -> Iterator[str]:

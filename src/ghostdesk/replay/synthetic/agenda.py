@@ -1,4 +1,4 @@
-"""What the calendars of a synthetic organisation say: holidays, terms, absences, meetings, classes. Behaviour follows it."""
+"""What the calendars of a synthetic organisation say: holidays, terms, absences, meetings, classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the calendars that drive a synthetic organisation, as iCalendar files (RFC 5545) that ghostdesk itself reads."""
+"""Writes the calendars that drive a synthetic organisation, as iCalendar files (RFC 5545) that ghostdesk reads."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -25,6 +26,8 @@ _VISITORS_A_DESKTOP = 20
 _BATCH_S = 40.0
 _NIGHT_S, _MORNING_S = 23.5 * 3600.0, 6.5 * 3600.0
 _SLOTS_AN_HOUR = 6
+_LATEST_LEFT = 10
+"""Among so many of the seats left last somebody chooses who wants one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class Noise:
         """From the Fano factors over 2, 10 and 60 minutes.
 
         With rates that vary by squared variation S between hours and V in all between slots of 10 minutes, and batches
-        of Fano factor B, counts over k minutes with mean M have B + M V for k up to 10, and B + M S + (V - S) M / 6 for 60.
+        of Fano factor B, counts over k minutes with mean M have B + M V for k up to 10, and for 60
+        B + M S + (V - S) M / 6.
         """
         two, ten, hour, mean = (
             parameters.number("desktop-starts", name)
@@ -117,12 +121,13 @@ class SyntheticDesktops:
         levels = term_levels(figures, self.agenda) * np.where(self.agenda.is_holiday, HOLIDAY_SHARE, 1.0)
         usual = figures.number("desktop-starts", "starts_a_day") * figures.fitted["desktop_demand"] * self.desktops
         week = np.asarray(figures.table("desktop-starts", "hour_of_week")).reshape(7, 24)
-        day_variance = min(figures.fitted["house_level_sd"] ** 2, 0.95 * noise.hour_variance)
+        day_variance = min(figures.fitted["house_level_sd"] ** 2, noise.hour_variance)
         hold, level, found = figures.fitted["house_level_hold"], rng.normal(), list[Floats]()
         for day in range(self.days):
             level = hold * level + np.sqrt(1.0 - hold**2) * rng.normal()
             hours = 7.0 * usual * levels[day] * week[day % 7] / week.sum()
-            hours = hours * _varied(np.array([level]), day_variance) * _varied(rng.normal(size=24), noise.hour_variance - day_variance)
+            hours = hours * _varied(np.array([level]), day_variance)
+            hours = hours * _varied(rng.normal(size=24), noise.hour_variance - day_variance)
             slots = np.repeat(hours / _SLOTS_AN_HOUR, _SLOTS_AN_HOUR) * _varied(
                 rng.normal(size=24 * _SLOTS_AN_HOUR), noise.slot_variance
             )
@@ -136,36 +141,31 @@ class SyntheticDesktops:
 
     def sessions(self) -> Sessions:
         """Seat everybody who comes, in order."""
-        fitted, rng = self._figures.fitted, np.random.default_rng([self.seed, 5])
+        rng = np.random.default_rng([self.seed, 5])
         start_s = self.arrivals()
         length_s = self._lengths(rng.random(len(start_s)))
         visitors = self.desktops * _VISITORS_A_DESKTOP
         visitor = (visitors * rng.random(len(start_s)) ** 2).astype(np.int64)  # few come often, many seldom
-        liking = 1.0 / np.arange(1, self.desktops + 1) ** fitted["seat_skew"]
-        seats = np.cumsum(liking) / liking.sum()
-        favourite = np.searchsorted(seats, Draws(self.seed, "seats").uniform(visitor), side="right")
-        wants, other = rng.random(len(start_s)) < fitted["seat_loyalty"], rng.random(len(start_s))
-        free, taken = np.ones(self.desktops, dtype=bool), list[tuple[float, int]]()
-        seat = np.full(len(start_s), -1, dtype=np.int64)
-        for number, now_s in enumerate(start_s.tolist()):
-            while taken and taken[0][0] <= now_s:
-                free[heapq.heappop(taken)[1]] = True
-            chosen = int(favourite[number])
-            if not (wants[number] and free[chosen]):
-                whole = np.cumsum(liking * free)
-                if whole[-1] <= 0.0:
-                    continue
-                chosen = int(np.searchsorted(whole, other[number] * whole[-1], side="right"))
-            seat[number], free[chosen] = chosen, False
-            heapq.heappush(taken, (now_s + float(length_s[number]) + 1.0, chosen))
+        house = _Seats(self.desktops, self.seed, self._figures)
+        choices, other = rng.random(len(start_s)).tolist(), rng.random(len(start_s)).tolist()
+        wished = house.favourites(visitor).tolist()
+        seat = np.array(
+            [
+                house.sit(now_s, length, favourite, choice, chance)
+                for now_s, length, favourite, choice, chance in zip(
+                    start_s.tolist(), length_s.tolist(), wished, choices, other, strict=True
+                )
+            ],
+            dtype=np.int64,
+        )
         seated = seat >= 0
         return Sessions(
             seat[seated], visitor[seated], start_s[seated], (start_s + length_s)[seated], int((~seated).sum())
         )
 
-    def states(self) -> Iterator[tuple[float, str, str]]:
-        """Changes of state in the order of time: UTC seconds, desktop, state (in-use, available, offline, restarted)."""
-        changes = [row for desktop in self._by_desktop() for row in desktop]
+    def states(self, sessions: Sessions) -> Iterator[tuple[float, str, str]]:
+        """Changes in the order of time: UTC seconds, desktop, state (in-use, available, offline, restarted)."""
+        changes = [row for desktop in self._by_desktop(sessions) for row in desktop]
         changes.sort()
         yield from changes
 
@@ -174,8 +174,7 @@ class SyntheticDesktops:
         minutes = np.array([min(_SHORTEST_MIN, known[0]), *known, known[-1] * _LONGEST_FACTOR])
         return np.maximum(60.0 * from_quantiles(chance, _LEVELS, minutes), 1.0)
 
-    def _by_desktop(self) -> Iterator[list[tuple[float, str, str]]]:
-        sessions = self.sessions()
+    def _by_desktop(self, sessions: Sessions) -> Iterator[list[tuple[float, str, str]]]:
         order = np.lexsort((sessions.start_s, sessions.desktop))
         edges = np.searchsorted(sessions.desktop[order], np.arange(self.desktops + 1))
         until_s = FIRST_DAY_S + self.days * DAY_S
@@ -193,6 +192,45 @@ class SyntheticDesktops:
                         rows.append((end_s, name, "available"))
                 free_s = end_s
             yield rows
+
+
+class _Seats:
+    """Which seats are free, and who takes which: the preferred one, one left not long ago, or any that is liked."""
+
+    def __init__(self, desktops: int, seed: int, figures: Parameters) -> None:
+        self._liking = 1.0 / np.arange(1, desktops + 1) ** figures.fitted["seat_skew"]
+        self._loyal = figures.fitted["seat_loyalty"]
+        self._last = self._loyal + figures.fitted["seat_left_last"]
+        self._draws = Draws(seed, "seats")
+        self._free = np.ones(desktops, dtype=bool)
+        self._taken: list[tuple[float, int]] = []
+        self._left: dict[int, None] = {}  # free seats that were left, in that order
+
+    def favourites(self, visitor: Ints) -> Ints:
+        """The seat that each of these visitors prefers."""
+        whole = np.cumsum(self._liking) / self._liking.sum()
+        chance = self._draws.uniform(visitor) if len(visitor) else np.zeros(0)
+        return np.minimum(np.searchsorted(whole, chance, side="right"), len(whole) - 1)
+
+    def sit(self, now_s: float, length_s: float, favourite: int, choice: float, chance: float) -> int:
+        """Somebody comes. Returns their seat, or -1 where none is free."""
+        while self._taken and self._taken[0][0] <= now_s:
+            seat = heapq.heappop(self._taken)[1]
+            self._free[seat] = True
+            self._left[seat] = None
+        seat = favourite if choice < self._loyal and self._free[favourite] else -1
+        if seat < 0 and self._loyal <= choice < self._last and self._left:
+            latest = list(islice(reversed(self._left), _LATEST_LEFT))
+            seat = latest[int(chance * len(latest))]
+        if seat < 0:
+            whole = np.cumsum(self._liking * self._free)
+            if whole[-1] <= 0.0:
+                return -1
+            seat = int(np.searchsorted(whole, chance * whole[-1], side="right"))
+        self._free[seat] = False
+        self._left.pop(seat, None)
+        heapq.heappush(self._taken, (now_s + length_s + 1.0, seat))
+        return seat
 
 
 def state_time(time_s: float) -> str:
@@ -215,5 +253,3 @@ def _varied(noise: Floats, variance: float) -> Floats:
     """Log-normal factors with mean 1 and that squared variation."""
     spread = np.sqrt(np.log1p(variance))
     return np.asarray(np.exp(spread * noise - spread**2 / 2.0))
-
-

@@ -1,4 +1,4 @@
-"""Which files the people of a synthetic organisation open, with which application: their own, and the department's. Pure."""
+"""Which files people open with which application: their own, and the department's. All synthetic. Pure."""
 
 from __future__ import annotations
 

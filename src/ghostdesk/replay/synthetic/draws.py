@@ -73,8 +73,8 @@ class Draws:
 
 
 def from_quantiles(chance: Floats, levels: npt.ArrayLike, values: npt.ArrayLike) -> Floats:
-    """Numbers whose quantiles at `levels` (0 to 1, rising) are `values` (positive), straight lines of logarithms between."""
-    return np.exp(np.interp(chance, np.asarray(levels), np.log(np.asarray(values))))
+    """Numbers with `values` (positive) as quantiles at `levels` (0 to 1, rising); logarithms run straight between."""
+    return np.asarray(np.exp(np.interp(chance, np.asarray(levels), np.log(np.asarray(values)))))
 
 
 def _mixed(words: Words) -> Words:

@@ -1,4 +1,4 @@
-"""Figures of application sequences: how many, how skewed, how soon one comes back, how far simple predictors get. Pure."""
+"""Figures of application sequences: how many, how skewed, how soon back, how far simple predictors get. Pure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def app_figures(sequences: Sequence[Sequence[str]]) -> Figures:
             found.append(_of_one(turns))
     if not found:
         raise ValueError(f"no sequence has {STEPS} steps without repeats")
-    return {name: float(np.mean([one[name] for one in found])) for name in found[0]} | {"sequences": len(found)}
+    means: Figures = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    means["sequences"] = float(len(found))
+    return means
 
 
 def _of_one(turns: list[str]) -> dict[str, float]:

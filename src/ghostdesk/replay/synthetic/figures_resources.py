@@ -13,7 +13,9 @@ Floats = npt.NDArray[np.float64]
 _FEWEST_HOURS = 60
 
 
-def hourly_means(row: npt.NDArray[np.int64], time_s: Floats, amount: Floats, rows: int, hours: int, first_s: float) -> Floats:
+def hourly_means(
+    row: npt.NDArray[np.int64], time_s: Floats, amount: Floats, rows: int, hours: int, first_s: float
+) -> Floats:
     """Mean of the samples of each row (machine, or person) and hour, shape (rows, hours); NaN where there is none."""
     hour = ((time_s - first_s) // 3600).astype(np.int64)
     kept = (hour >= 0) & (hour < hours) & np.isfinite(amount)

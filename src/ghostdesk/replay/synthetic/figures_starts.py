@@ -20,10 +20,11 @@ Figures = dict[str, float | list[float]]
 WEEK_S, DAY_S, HOUR_S = 604_800, 86_400, 3_600
 MONDAY_S = 4 * DAY_S
 """1970-01-05, the first Monday of Unix time."""
-_NEAR_WEEKS = 4
+_NEAR_WEEKS = 3
 QUANTILES = (5, 10, 25, 50, 75, 90, 95)
 _SLOTS_MIN = (2, 10, 60)
 _FEWEST_STARTS = 10
+_ORDINARY = (0.7, 1.4)
 SHORT_TERM_DAYS = 100
 _RETURN_HOURS = (1, 4, 24)
 _EPOCH = date(1970, 1, 1)
@@ -47,12 +48,13 @@ def start_figures(rows: Sequence[RowUse]) -> Figures:
 
     Returns:
         `hour_of_week`: share of starts in each hour from Monday midnight on, 168 numbers. `dispersion_N_min` (2, 10,
-        60): Fano factor of the counts against the mean of the same hour of week in the four weeks before and after, 1
-        for a Poisson process (Fano 1947), on ordinary days: those with half to twice the starts that their weekday's
-        neighbours have at the median. `mean_count_60_min`: expected starts an hour, as a start finds it.
-        `ordinary_day_share`; `day_level_sd`, `day_level_autocorrelation_1_day`, `_7_day`: of the logarithm of
-        an ordinary day's starts over what its weekday's neighbours have, where that is more than the mean day's. `length_min_pNN`, `gap_min_pNN`: quantiles of
-        sessions, and of the unused time between a row's sessions, in minutes. `return_share_Nh`: share of starts within
+        60): Fano factor of the counts against the mean of the same hour of week in the three weeks before and after, 1
+        for a Poisson process (Fano 1947), on ordinary days: those with 0.7 to 1.4 times the starts that their weekday
+        has in these seven weeks at the median. `mean_count_60_min`: expected starts an hour, as a start finds it.
+        `ordinary_day_share`; `day_level_sd`, `day_level_autocorrelation_1_day`: of the logarithm of
+        an ordinary day's starts over that median, where it is more than the mean day's starts. `length_min_pNN`,
+        `gap_min_pNN`: quantiles of sessions, and of the unused time between a row's sessions, in minutes.
+        `return_share_Nh`: share of starts within
         N hours of the end of the row's session before. `starts_a_day`: per row and day on which the row had starts.
         `rows_a_day`: how many rows these were, on average.
 
@@ -67,7 +69,9 @@ def start_figures(rows: Sequence[RowUse]) -> Figures:
     counts = [_counts(start_s, first_s, minutes, weeks) for minutes in _SLOTS_MIN]
     hours = counts[-1].reshape(weeks, 7, 24)
     ordinary = _ordinary(hours.sum(axis=2))
-    expected = _near_mean(hours * ordinary[:, :, None]) / np.maximum(_near_mean(ordinary.astype(float)), 1e-9)[:, :, None]
+    expected = (
+        _near_mean(hours * ordinary[:, :, None]) / np.maximum(_near_mean(ordinary.astype(float)), 1e-9)[:, :, None]
+    )
     found: Figures = {"hour_of_week": [round(share, 5) for share in (hours.sum(axis=0) / hours.sum()).ravel().tolist()]}
     known = (expected > 0.5) & ordinary[:, :, None]
     for minutes, count in zip(_SLOTS_MIN, counts, strict=True):
@@ -158,13 +162,17 @@ def _counts(start_s: Floats, first_s: float, minutes: int, weeks: int) -> Floats
 
 def _ordinary(days: Floats) -> npt.NDArray[np.bool_]:
     """Which days are neither holidays nor breaks nor rushes, and have enough starts to tell; shape (weeks, 7)."""
+    middle = _near_median(days)
+    return (middle >= _FEWEST_STARTS) & (days >= _ORDINARY[0] * middle) & (days <= _ORDINARY[1] * middle)
+
+
+def _near_median(days: Floats) -> Floats:
     near = [days[max(week - _NEAR_WEEKS, 0) : week + _NEAR_WEEKS + 1] for week in range(len(days))]
-    middle = np.array([np.median(weeks, axis=0) for weeks in near])
-    return (middle >= _FEWEST_STARTS) & (days >= 0.5 * middle) & (days <= 2.0 * middle)
+    return np.array([np.median(weeks, axis=0) for weeks in near])
 
 
 def _near_mean(table: Floats) -> Floats:
-    """Along the first axis (weeks) the mean of up to four before and after, the week itself included."""
+    """Along the first axis (weeks) the mean of up to three before and after, the week itself included."""
     flat = table.reshape(len(table), -1)
     sums = np.cumsum(np.concatenate([np.zeros((1, flat.shape[1])), flat]), axis=0)
     week = np.arange(len(flat))
@@ -173,14 +181,13 @@ def _near_mean(table: Floats) -> Floats:
 
 
 def _day_levels(days: Floats, ordinary: npt.NDArray[np.bool_]) -> Figures:
-    expected = _near_mean(days * ordinary) / np.maximum(_near_mean(ordinary.astype(float)), 1e-9)
-    busy = ordinary & (expected >= days.mean())  # quiet weekends and breaks have levels of their own, and few starts
-    level = np.where(busy, np.log(np.maximum(days, 1) / np.maximum(expected, 1)), np.nan).ravel()
+    middle = _near_median(days)
+    busy = ordinary & (middle >= days.mean())  # quiet weekends and breaks have levels of their own, and few starts
+    level = np.where(busy, np.log(np.maximum(days, 1) / np.maximum(middle, 1)), np.nan).ravel()
     found: Figures = {"ordinary_day_share": float(ordinary.mean()), "day_level_sd": float(np.nanstd(level))}
-    for lag in (1, 7):
-        one, other = level[:-lag], level[lag:]
-        both = np.isfinite(one) & np.isfinite(other)
-        found[f"day_level_autocorrelation_{lag}_day"] = (
-            float(np.corrcoef(one[both], other[both])[0, 1]) if both.sum() > 5 else 0.0
-        )
+    one, other = level[:-1], level[1:]
+    both = np.isfinite(one) & np.isfinite(other)
+    found["day_level_autocorrelation_1_day"] = (
+        float(np.corrcoef(one[both], other[both])[0, 1]) if both.sum() > 5 else 0.0
+    )
     return found

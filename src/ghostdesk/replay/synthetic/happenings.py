@@ -121,9 +121,7 @@ def _opened(seed: int, people: People, turns: Turns, app: Ints) -> tuple[Opened,
     return opened, _Part(turns.row[here], at_s, EventKind.FILE_OPENED, 3, mime=opened.mime)
 
 
-def _samples(
-    parameters: Parameters, agenda: Agenda, index: Ints, turns: Turns, app: Ints, a_day: float
-) -> list[_Part]:
+def _samples(parameters: Parameters, agenda: Agenda, index: Ints, turns: Turns, app: Ints, a_day: float) -> list[_Part]:
     seed, who = agenda.seed, index[turns.row]
     mean = max(max(a_day * (1.0 - TURN_SHARE) - 3.0, 0.0) / max(a_day * TURN_SHARE, 1.0) - OPEN_CHANCE, 0.0)
     draws = Draws(seed, "samples")
@@ -146,7 +144,9 @@ def _sorted(people: People, parts: list[_Part], opened: Opened) -> Happenings:
     none = [np.full(size, -1, dtype=np.int64) for size in sizes]
     kind = np.concatenate([_kinds(part) for part in parts])
     app, mime = (
-        np.concatenate([n if getattr(part, name) is None else getattr(part, name) for part, n in zip(parts, none, strict=True)])
+        np.concatenate(
+            [n if getattr(part, name) is None else getattr(part, name) for part, n in zip(parts, none, strict=True)]
+        )
         for name in ("app", "mime")
     )
     value = np.concatenate([np.broadcast_to(np.asarray(part.value, dtype=float), len(part.row)) for part in parts])

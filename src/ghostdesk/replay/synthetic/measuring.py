@@ -66,10 +66,9 @@ def measure_resources(path: Path) -> Measured:
     hours = (last_s - first_s) // 3600 + 1
 
     def hourly(*names: str) -> Floats:
-        return hourly_means(
-            read.machine, read.time_s.astype(np.float64), sum((known[n].astype(np.float64) for n in names), np.zeros(1)),
-            len(read.machines), hours, float(first_s),
-        )  # fmt: skip
+        amount = np.sum([known[name].astype(np.float64) for name in names], axis=0)
+        time_s = read.time_s.astype(np.float64)
+        return hourly_means(read.machine, time_s, amount, len(read.machines), hours, float(first_s))
 
     wanted = {
         "cpu": ("cpu_pct",), "memory": ("mem_used_mib",), "network": ("net_rx_kib_s", "net_tx_kib_s"),

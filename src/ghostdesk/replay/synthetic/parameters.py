@@ -10,6 +10,8 @@ from importlib.resources import files
 
 from ghostdesk.replay.synthetic.figures_starts import Figures
 
+_GROUPS = frozenset({"desktop-starts", "people", "apps", "resources"})
+
 
 @dataclass(frozen=True)
 class Parameters:
@@ -43,6 +45,22 @@ class Parameters:
 @cache
 def shipped() -> Parameters:
     """Those that come with ghostdesk."""
-    text = files("ghostdesk.replay.synthetic").joinpath("calibration.json").read_text(encoding="utf-8")
+    return parse_parameters(
+        files("ghostdesk.replay.synthetic").joinpath("calibration.json").read_text(encoding="utf-8")
+    )
+
+
+def parse_parameters(text: str) -> Parameters:
+    """Read what `ghostdesk simulate calibrate --to` writes; raises `ValueError`, `TypeError`, `KeyError`."""
     found = json.loads(text)
-    return Parameters(found["measured"], found["fitted"], found["about"])
+    measured = {
+        str(group): {
+            str(name): [float(v) for v in value] if isinstance(value, list) else float(value)
+            for name, value in figures.items()
+        }
+        for group, figures in found["measured"].items()
+    }
+    fitted = {str(name): float(value) for name, value in found["fitted"].items()}
+    if missing := sorted(_GROUPS - set(measured)):
+        raise ValueError(f"{missing[0]} is missing")
+    return Parameters(measured, fitted, {str(group): str(said) for group, said in found["about"].items()})

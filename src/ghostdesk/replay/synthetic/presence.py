@@ -191,13 +191,11 @@ def _meetings(meetings: Meetings, row: Ints, day: Ints, holiday: Flags, late: Fl
     return found
 
 
-def _breaks(
-    parameters: Parameters, draws: Draws, who: Ints, day: Ints, begin_s: Floats, end_s: Floats
-) -> list[Floats]:
+def _breaks(parameters: Parameters, draws: Draws, who: Ints, day: Ints, begin_s: Floats, end_s: Floats) -> list[Floats]:
     """A pause of hours on some days, and lunch on half of those that are long enough."""
     stay_s = end_s - begin_s
     long = draws.uniform(who, day, 5) < parameters.fitted["long_break_chance"]
-    length_s = HOUR_S * (2.2 + 2.0 * draws.uniform(who, day, 6) ** 2)
+    length_s = HOUR_S * (2.2 + 4.5 * draws.uniform(who, day, 6) ** 2)
     out_s = begin_s + 0.15 * stay_s + draws.uniform(who, day, 7) * np.maximum(0.75 * stay_s - length_s, 0.0)
     lunch = (draws.uniform(who, day, 8) < _LUNCH_CHANCE) & (stay_s > 5 * HOUR_S)
     lunch_s = begin_s + stay_s * (0.4 + 0.2 * draws.uniform(who, day, 10))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -21,7 +21,7 @@ _HELP = "`ghostdesk simulate list` shows how each is written."
 
 @dataclass(frozen=True, slots=True)
 class ClassScenario:
-    """`people` of the organisation have a class of 90 minutes at that second of the day, on these weekdays (0 is Monday)."""
+    """So many have a class of 90 minutes at that second of the day, on these weekdays (0 is Monday)."""
 
     start_s: int
     people: int
@@ -42,7 +42,7 @@ class HolidayScenario:
 
 @dataclass(frozen=True, slots=True)
 class FireDrill:
-    """Everybody leaves at once at `at_s` (from the history's first midnight), and comes back at once so many minutes later."""
+    """Everybody leaves at once at `at_s` (from the history's first midnight), and is back at once so much later."""
 
     at_s: float
     minutes: int = DRILL_MINUTES
@@ -74,7 +74,12 @@ TAUGHT: tuple[tuple[str, str, str], ...] = (
 def parse_scenario(text: str) -> Scenario:
     """Read one scenario, as `TAUGHT` shows them; raises `ConfigError`, which says what is wrong with it."""
     name, _, rest = text.strip().partition(":")
-    readers = {"class": _class, "holiday": _holiday, "fire-drill": _fire_drill, "new-staff": _new_staff}
+    readers: dict[str, Callable[[str], Scenario]] = {
+        "class": _class,
+        "holiday": _holiday,
+        "fire-drill": _fire_drill,
+        "new-staff": _new_staff,
+    }
     if name == "monday-storm":
         if rest:
             raise ConfigError(f"Scenario {text[:60]!r}: monday-storm takes nothing after it.", _HELP)

@@ -62,6 +62,9 @@ def turns_of(there: Presence, habits: Habits, seed: int, index: Ints, events_a_d
         out_s = there.away_s[:, way, :1]
         until_s = np.where((out_s > at_s) & (out_s < until_s), out_s, until_s)
         session += at_s >= out_s
+    for held in range(there.busy_s.shape[1]):  # a meeting is over when the calendar says so
+        start_s, over_s = there.busy_s[:, held, :1], there.busy_s[:, held, 1:]
+        until_s = np.where((at_s >= start_s) & (at_s < over_s), np.minimum(until_s, over_s), until_s)
     kept = np.isfinite(at_s)
     part, _ = np.nonzero(kept)
     row = there.row[part]
@@ -89,7 +92,9 @@ def _moments(
     busy_s = np.nansum(there.busy_s[:, :, 1] - there.busy_s[:, :, 0], axis=1)
     stay_s = there.end_s - there.begin_s
     # those that fall in between are left out below, so that what is left comes to the usual number
-    counts = np.maximum(draws.poisson(usual * stay_s / np.maximum(stay_s - away_s - busy_s, 0.2 * stay_s), who, there.day), 1)
+    counts = np.maximum(
+        draws.poisson(usual * stay_s / np.maximum(stay_s - away_s - busy_s, 0.2 * stay_s), who, there.day), 1
+    )
     step = np.arange(int(counts.max(initial=1)))[None, :]
     dwell = draws.lognormal(1.0, 1.0, who[:, None], there.day[:, None], step, 1)
     dwell = np.where(step < counts[:, None], dwell, 0.0)
@@ -102,7 +107,9 @@ def _moments(
             within = (at_s >= spans[:, number, :1] - 1.0) & (at_s <= spans[:, number, 1:] + _SETTLE_S)
             at_s = np.where(within, np.inf, at_s)
     back_s = np.concatenate([there.away_s[:, :, 1], there.busy_s[:, :, 1]], axis=1)
-    back_s = back_s + 2.0 + 15.0 * draws.uniform(who[:, None], there.day[:, None], np.arange(back_s.shape[1])[None, :], 3)
+    back_s = (
+        back_s + 2.0 + 15.0 * draws.uniform(who[:, None], there.day[:, None], np.arange(back_s.shape[1])[None, :], 3)
+    )
     starts_s = there.busy_s[:, :, 0]
     soon = np.zeros(back_s.shape, dtype=bool)  # whoever comes back into a class, or goes at once, turns to nothing else
     for number in range(starts_s.shape[1]):

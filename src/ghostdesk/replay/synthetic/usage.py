@@ -1,4 +1,4 @@
-"""What a person's desktop uses: it follows the application in front, the hour, and itself an hour and a day ago. Pure."""
+"""What a desktop uses: it follows the application in front, the hour, and itself an hour and a day ago. Pure."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def amounts(
     middle = np.where(heavy, _GPU_MIDDLE, _MIDDLE[resource])
     person = 0.5 * draws.normal(who, resource, 0)
     turned = by_app * draws.normal(who, app, resource, 1) + _SAMPLE_SPREAD * draws.normal(who, turn, sample, 2)
-    found = np.minimum(middle * np.exp(person + turned + spread * level), _MOST[resource])
+    found: Floats = np.minimum(middle * np.exp(person + turned + spread * level), _MOST[resource])
     for place, digits in enumerate(_DIGITS):
         chosen = resource == place
         found[chosen] = np.round(found[chosen], digits)
