@@ -96,7 +96,7 @@ def check(
 ) -> None:
     """Make synthetic histories, measure them as recorded ones were, and print both side by side.
 
-    Exit status 1 if a figure is further away than is allowed: a quarter of the recorded, or 0.05 (0.1 of a correlation).
+    Exit status 1 if a figure is further away than is allowed: a quarter of it, or 0.05 (0.12 of a correlation).
     """
     parameters = shipped() if figures is None else _read(figures)
     found: list[Compared] = []

@@ -107,7 +107,7 @@ def test_figures_of_applications_of_known_sequences() -> None:
     even = app_figures([[str(app) for app in step.tolist()]])
     assert even["entropy_bits"] == pytest.approx(np.log2(7), abs=0.45)
     assert even["recency_rank_2"] == pytest.approx(1 / 7, abs=0.03)
-    assert even["zipf_exponent"] == pytest.approx(0.0, abs=0.1)
+    assert even["zipf_exponent"] == pytest.approx(0.0, abs=0.15)
 
 
 def test_figures_of_resources_of_known_series() -> None:
@@ -144,6 +144,6 @@ def test_the_starts_of_a_known_process_have_its_dispersion() -> None:
     row = RowUse("one", start_s, start_s + 1.0, np.zeros(len(start_s)), float(start_s[-1]))
     found = start_figures([row])
     assert found["dispersion_10_min"] == pytest.approx(1.0, abs=0.08)
-    together = np.repeat(start_s[::3], 3)
+    together = np.repeat(np.sort(rng.choice(start_s, 40_000, replace=False)), 3)
     found = start_figures([RowUse("one", together, together + 1.0, np.zeros(len(together)), float(together[-1]))])
     assert found["dispersion_10_min"] == pytest.approx(3.0, abs=0.25)

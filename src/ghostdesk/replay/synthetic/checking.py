@@ -20,13 +20,13 @@ from ghostdesk.replay.synthetic.usage import RESOURCES
 from ghostdesk.replay.workload import SyntheticWorkload
 from ghostdesk.telemetry.events import EventKind
 
-RELATIVE, ABSOLUTE, CORRELATION = 0.25, 0.05, 0.1
-"""A synthetic figure agrees if it is within a quarter of the measured one, or within 0.05 of it; correlations 0.1."""
+RELATIVE, ABSOLUTE, CORRELATION = 0.25, 0.05, 0.12
+"""A synthetic figure agrees if it is within a quarter of the measured one, or within 0.05 of it; correlations 0.12."""
 TABLE_DISTANCE = 0.1
 """A synthetic table of shares agrees if so much of it, at most, lies elsewhere (total variation distance)."""
 SIZES = frozenset({"people", "sequences", "rows_a_day", "mean_count_60_min"})
 """How large a set was: not to be matched."""
-_DESKTOPS, _DAYS = 120, 364
+_DESKTOPS, _DAYS = 120, 728
 _APPS = [KINDS.index(EventKind.APP_LAUNCH), KINDS.index(EventKind.APP_FOCUS)]
 
 
@@ -59,7 +59,7 @@ def synthetic_group(parameters: Parameters, group: str, seed: int = 0) -> Figure
     if group == "desktop-starts":
         return _desktops(parameters, seed)
     if group == "resources":
-        return _resources(SyntheticWorkload(24, 28, 800.0, seed, parameters=parameters))
+        return _resources(SyntheticWorkload(40, 28, 600.0, seed, parameters=parameters))
     workload = SyntheticWorkload(40, 98, 50.0, seed, parameters=parameters)
     people, apps = _people_and_apps(workload)
     return person_figures(people) if group == "people" else app_figures(apps)

@@ -18,7 +18,8 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "desktop-starts": ("desktop_demand", "house_level_sd", "house_level_hold", "seat_skew", "seat_loyalty",
                        "seat_left_last"),
     "people": ("start_spread_hours", "long_break_chance"),
-    "apps": ("zipf", "taste", "chain_spread", "tail", "focus", "focus_spread", "steady", "recency", "recency_spread", "rank_spread"),
+    "apps": ("zipf", "taste", "chain_spread", "tail", "focus", "focus_spread", "steady", "recency", "recency_spread",
+             "rank_spread"),
     "resources": (
         "daily_common", "hold_common",
         *(f"{what}_{name}" for what in ("daily", "hold", "common", "spread", "app_spread")

@@ -103,7 +103,7 @@ def _apps(draws: Draws, people: People) -> Ints:
 def _rank_shares(parameters: Parameters) -> Floats:
     """Of turns back, how many go to recency rank 2, 3, 4, 5 and 6: as measured, less what comes about anyway."""
     measured = np.array([parameters.number("apps", f"recency_rank_{rank}") for rank in range(2, 6)])
-    return np.append(measured, parameters.number("apps", "recency_rank_6_up")) * _LESS
+    return np.asarray(np.append(measured, parameters.number("apps", "recency_rank_6_up")) * _LESS)
 
 
 def paths(habits: Habits, seed: int, index: Ints, forced: Ints) -> Ints:
