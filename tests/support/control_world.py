@@ -8,6 +8,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.control.execute import Executor
@@ -22,6 +24,7 @@ from ghostdesk.engines.virtual_time import QueueClock
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.kernel.resources import Resources
+from ghostdesk.profiles.baselines.hour_of_week import Outlook
 from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, UsageCurve
 from ghostdesk.store.protocol import Store
 from ghostdesk.store.sqlite import open_store
@@ -64,6 +67,13 @@ class ScriptedForecast:
 
     def usage_curve(self, user: UserId, now_s: float, horizon_s: float, slot_s: float) -> UsageCurve:
         return self.predict_resource_needs(user, now_s)
+
+    def outlook(self, now_s: float) -> Outlook:
+        if self.broken:
+            raise ZeroDivisionError("a predictor's fault")
+        arrival = np.zeros((len(self.arrival) + 1, 12))  # a newcomer's row, and ten minutes of two hours
+        arrival[: len(self.arrival), 0] = list(self.arrival.values())
+        return Outlook(arrival, arrival)
 
     def predict_arrivals(self, now_s: float, horizon_s: float) -> ArrivalCurve:
         return ArrivalCurve(now_s, horizon_s, (self.per_hour * horizon_s / 3600,))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from ghostdesk.allocator.fleet_pool import pool_demand
 from ghostdesk.allocator.host_plan import lead_of, plan_host, pool_of
-from ghostdesk.allocator.plan import PlanRequest, PoolPolicy
+from ghostdesk.allocator.plan import PlanRequest, PolicyAnswer, PoolPolicy
 from ghostdesk.ghosts.ghost import LIVE, GhostState
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.forecast import UsageCurve
@@ -30,6 +30,7 @@ class PoolWish:
 
     target: int
     why: str
+    code: str = "forecast"
 
 
 def likely_apps(curve: UsageCurve, policy: PoolPolicy) -> tuple[AppId, ...]:
@@ -45,6 +46,29 @@ def personal_wishes(request: PlanRequest) -> tuple[tuple[PersonalWish, ...], tup
     A user who already has a ghost keeps it down to half the threshold, so that a probability that wavers around the
     threshold does not build and destroy by turns.
     """
+    answer = request.answer
+    wishes = _forecast_wishes(request) if answer is None else _policy_wishes(request, answer)
+    if not wishes:
+        return (), (), 0.0
+    room = request.context.capacity.memory_bytes - _memory_of_active(request)
+    chances, shares = [w.probability for w in wishes], [_covered(request, w.user) for w in wishes]
+    granted, price = plan_host(request, chances, shares, room, _quantile(request))
+    ranked = sorted(zip(wishes, granted, strict=True), key=lambda pair: (-pair[0].probability, pair[0].user))
+    return tuple(w for w, yes in ranked if yes), tuple(w for w, yes in ranked if not yes), price
+
+
+def _policy_wishes(request: PlanRequest, answer: PolicyAnswer) -> list[PersonalWish]:
+    """Those whom the policy names, and those at the door; applications come from the forecast, where there is one."""
+    policy, wishes = request.policy, []
+    named = frozenset() if policy.forecast_only else answer.users
+    for user in sorted((named | request.expected) - request.excluded):
+        curve = request.curves.get(user)
+        why = "has come to the page" if user in request.expected else f"is to be kept ready: {answer.why}"
+        wishes.append(PersonalWish(user, 1.0, likely_apps(curve, policy) if curve else (), why))
+    return wishes
+
+
+def _forecast_wishes(request: PlanRequest) -> list[PersonalWish]:
     policy = request.policy
     held = {g.owner for g in request.ghosts if g.owner is not None and g.state in LIVE}
     wishes: list[PersonalWish] = []
@@ -57,24 +81,24 @@ def personal_wishes(request: PlanRequest) -> tuple[tuple[PersonalWish, ...], tup
             continue
         why = "has come to the page" if user in request.expected else _why(curve, probability, policy.warm_lead_s)
         wishes.append(PersonalWish(user, probability, likely_apps(curve, policy), why))
-    if not wishes:
-        return (), (), 0.0
-    room = request.context.capacity.memory_bytes - _memory_of_active(request)
-    chances, shares = [w.probability for w in wishes], [_covered(request, w.user) for w in wishes]
-    granted, price = plan_host(request, chances, shares, room, _quantile(request))
-    ranked = sorted(zip(wishes, granted, strict=True), key=lambda pair: (-pair[0].probability, pair[0].user))
-    return tuple(w for w, yes in ranked if yes), tuple(w for w, yes in ranked if not yes), price
+    return wishes
 
 
 def pool_wish(request: PlanRequest, personal: tuple[PersonalWish, ...]) -> PoolWish:
-    """How many generic ghosts to hold: the newsvendor quantile of sign-ins within the time that a build takes, that
-    time being as uncertain as it was measured, and the quantile corrected for what became of the last starts.
+    """How many generic ghosts to hold: what the chosen policy says, else the newsvendor quantile of sign-ins within the
+    time that a build takes, that time being as uncertain as it was measured, and the quantile corrected for what became
+    of the last starts.
 
     Those with a `personal` ghost are taken off the expectation, as far as they are expected within that time.
     """
     policy = request.policy
     if policy.forecast_only:
         return PoolWish(policy.floor, f"forecast only: the floor of {policy.floor} is held")
+    if request.answer is not None:
+        answer = request.answer
+        target = min(max(policy.floor, answer.target), policy.ceiling)
+        bounds = "" if target == answer.target else f"; floor {policy.floor}, ceiling {policy.ceiling}"
+        return PoolWish(target, answer.why + bounds, answer.code)
     quantile, lead = _quantile(request), lead_of(request)
     pool = pool_of(request, quantile)
     covered = sum(_covered(request, wish.user) for wish in personal)

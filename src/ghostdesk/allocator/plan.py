@@ -98,6 +98,23 @@ class Context:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyAnswer:
+    """What the chosen policy says to hold until it is asked again (see `allocator.policies.seam.Decision`).
+
+    Args:
+        target: ghosts for anybody, those that are being made included.
+        users: people who get a ghost of their own.
+        code: why, for scripts and counters.
+        why: why, for people.
+    """
+
+    target: int
+    users: frozenset[UserId]
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PlanRequest:
     """Everything that a plan may depend on; the same request gives the same plan.
 
@@ -105,6 +122,8 @@ class PlanRequest:
         excluded: users that get no ghost ahead of time (disabled accounts).
         expected: users who have just come to the door (signed in to the page), whatever the forecast says.
         service: the correction that keeps `policy.target_hit_rate`; None goes by the forecast alone.
+        waiting: people who wait for a ghost now; what comes for them is not the pool's.
+        answer: what the chosen policy says; None goes by the forecast.
     """
 
     now_s: float
@@ -116,6 +135,8 @@ class PlanRequest:
     excluded: frozenset[UserId] = frozenset()
     expected: frozenset[UserId] = frozenset()
     service: ServiceTarget | None = None
+    waiting: int = 0
+    answer: PolicyAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,4 +147,5 @@ class Plan:
     infeasible: tuple[Infeasible, ...] = ()
     pool_target: int = 0
     pool_reason: str = ""
+    pool_code: str = "forecast"
     memory_price: float = 0.0

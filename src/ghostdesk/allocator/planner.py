@@ -31,6 +31,23 @@ class _Draft:
     actions: list[Action] = field(default_factory=list)
     infeasible: list[Infeasible] = field(default_factory=list)
     touched: set[GhostId] = field(default_factory=set)
+    unowned: list[Ghost] = field(default_factory=list)
+    """Ghosts of nobody, in whatever state; beside many desktops in use they are few."""
+    personal: list[Ghost] = field(default_factory=list)
+    """Ghosts of people who have not come yet."""
+    draining: list[Ghost] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        active, draining = GhostState.ACTIVE, GhostState.DRAINING
+        for ghost in self.request.ghosts:  # once, as most are in use and of no concern
+            if ghost.state is active:
+                continue
+            if ghost.state is draining:
+                self.draining.append(ghost)
+            elif ghost.owner is None:
+                self.unowned.append(ghost)
+            else:
+                self.personal.append(ghost)
 
     def act(self, ghost: Ghost | None, event: GhostEvent, code: str) -> None:
         """Add one action; the event's own reason is what people read."""
@@ -40,12 +57,9 @@ class _Draft:
 
     def free(self, *states: GhostState) -> list[Ghost]:
         """Idle ghosts of nobody that this plan has not used yet, quickest to wake and oldest first."""
-        return [
-            g
-            for g in sorted(self.request.ghosts, key=lambda g: (states.index(g.state) if g.state in states else 9,
-                                                                g.since_s, g.ghost))
-            if g.state in states and g.owner is None and g.pending is None and g.ghost not in self.touched
-        ]  # fmt: skip
+        found = [g for g in self.unowned if g.state in states and g.pending is None and g.ghost not in self.touched]
+        found.sort(key=lambda g: (states.index(g.state), g.since_s, g.ghost))
+        return found
 
 
 class ResourceAllocator:
@@ -63,8 +77,8 @@ class ResourceAllocator:
         _fill(draft, pool, unserved)
         _foresee_in_active(draft)
         _retire_personal(draft, {wish.user for wish in wanted})
-        _retire_generic(draft, pool)
-        return Plan(tuple(draft.actions), tuple(draft.infeasible), pool.target, pool.why, price)
+        _retire_generic(draft, pool, len(unserved))
+        return Plan(tuple(draft.actions), tuple(draft.infeasible), pool.target, pool.why, pool.code, price)
 
     def maximize_resources(self, request_limits: Resources, capacity: Resources) -> Resources:
         """What a claimed desktop may use: what the policy grants, never more than the host has. Zero means no limit."""
@@ -74,8 +88,8 @@ class ResourceAllocator:
 
 def _retry_drains(draft: _Draft) -> None:
     """A ghost whose destruction failed is tried again: nothing of ours stays behind."""
-    for ghost in draft.request.ghosts:
-        if ghost.state is GhostState.DRAINING and ghost.pending is None:
+    for ghost in draft.draining:
+        if ghost.pending is None:
             draft.act(ghost, ReleaseRequested("destroying it failed before"), "destroy-again")
 
 
@@ -106,7 +120,7 @@ def _foresee_in_active(draft: _Draft) -> None:
     """Launch the next application of a desktop in use, hidden, when it is likely enough and memory is left."""
     request, policy = draft.request, draft.request.policy
     room = request.context.capacity.memory_bytes - request.context.used.memory_bytes
-    for ghost in request.ghosts:
+    for ghost in request.ghosts if request.curves else ():
         if ghost.state is not GhostState.ACTIVE or ghost.pending is not None or room < policy.ghost_memory_bytes:
             continue
         curve = request.curves.get(ghost.owner) if ghost.owner is not None else None
@@ -119,11 +133,12 @@ def _foresee_in_active(draft: _Draft) -> None:
 
 
 def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:
-    """Wake or build until the pool is at its target and every personal wish has a ghost coming."""
+    """Wake or build until the pool is at its target and every personal wish has a ghost coming. What comes first is for
+    those who wait."""
     request = draft.request
     on_hand = len(draft.free(GhostState.READY))
-    coming = sum(1 for g in request.ghosts if g.owner is None and g.pending in ("build", "wake"))
-    short = pool.target + len(unserved) - on_hand - coming
+    coming = sum(1 for g in draft.unowned if g.pending in ("build", "wake"))
+    short = pool.target + len(unserved) + request.waiting - on_hand - coming
     for ghost in draft.free(GhostState.PARKED)[: max(short, 0)]:
         draft.act(ghost, WakeRequested(f"the pool needs {pool.target}: {pool.why}"), "wake-pool")
         short -= 1
@@ -137,11 +152,11 @@ def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:
 
 def _build(draft: _Draft, short: int, pool: PoolWish, unserved: list[PersonalWish]) -> None:
     request, policy = draft.request, draft.request.policy
-    alive = sum(1 for g in request.ghosts if g.state is not GhostState.DRAINING)
+    alive = len(request.ghosts) - len(draft.draining)
     room = request.context.capacity.memory_bytes - request.context.used.memory_bytes
     affordable = max(0, int(room // policy.ghost_memory_bytes))
     may = min(short, max(0, policy.ceiling - alive), affordable)
-    cached = [g for g in request.ghosts if g.state is GhostState.CACHED and g.pending is None]
+    cached = [g for g in draft.unowned if g.state is GhostState.CACHED and g.pending is None]
     for number in range(may):
         reason = f"the pool needs {pool.target}: {pool.why}"
         if number < len(unserved):
@@ -159,12 +174,14 @@ def _build(draft: _Draft, short: int, pool: PoolWish, unserved: list[PersonalWis
 def _retire_personal(draft: _Draft, wanted: set[str]) -> None:
     """Park, and at length destroy, personal ghosts that nobody is expected for."""
     request, policy = draft.request, draft.request.policy
-    for ghost in request.ghosts:
-        idle = ghost.owner is not None and ghost.state in _IDLE and ghost.pending is None
+    for ghost in draft.personal:
+        idle = ghost.state in _IDLE and ghost.pending is None
         if not idle or ghost.owner in wanted or ghost.ghost in request.context.watched:
             continue
         age_s = request.now_s - ghost.since_s
-        if ghost.state is not GhostState.PARKED and request.context.can_park and age_s > policy.park_after_s / 4:
+        if request.answer is not None:
+            draft.act(ghost, ReleaseRequested(f"the policy keeps none for {ghost.owner}"), "release-personal")
+        elif ghost.state is not GhostState.PARKED and request.context.can_park and age_s > policy.park_after_s / 4:
             draft.act(ghost, ParkRequested(f"{ghost.owner} is not expected any more"), "park-personal")
         elif age_s > policy.park_after_s:
             draft.act(
@@ -172,10 +189,17 @@ def _retire_personal(draft: _Draft, wanted: set[str]) -> None:
             )
 
 
-def _retire_generic(draft: _Draft, pool: PoolWish) -> None:
-    """Park or destroy one ghost a tick beyond the target, and only after it was idle a while (hysteresis)."""
+def _retire_generic(draft: _Draft, pool: PoolWish, unserved: int) -> None:
+    """Park or destroy one ghost a tick beyond the target, and only after it was idle a while (hysteresis). A chosen
+    policy has its own hysteresis: what it does not want goes at once, the newest first; what is being made goes on."""
     request, policy = draft.request, draft.request.policy
     ready = draft.free(GhostState.READY)
+    if request.answer is not None:
+        coming = sum(1 for g in draft.unowned if g.pending in ("build", "wake"))
+        surplus = max(0, len(ready) + coming - request.waiting - unserved - pool.target)
+        for ghost in [*draft.free(GhostState.PARKED), *(ready[-surplus:] if surplus else ())]:
+            draft.act(ghost, ReleaseRequested(f"the pool needs only {pool.target}"), "shrink")
+        return
     spare = [g for g in ready if request.now_s - g.since_s > policy.park_after_s]
     if len(ready) > pool.target and spare:
         event: GhostEvent = ReleaseRequested(f"the pool needs only {pool.target}")

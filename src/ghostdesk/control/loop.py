@@ -18,11 +18,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
 from ghostdesk.allocator.plan import Action, Plan, PlanRequest, PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.observe import HostObserver
+from ghostdesk.control.policy_feed import PolicyFeed
 from ghostdesk.control.supply import Supply
 from ghostdesk.engines.protocol import AgentLink
 from ghostdesk.ghosts.commands import Outcome, ShowApp
@@ -33,13 +36,14 @@ from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import Conflict, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
-from ghostdesk.profiles.protocol import ProfileEngine
+from ghostdesk.profiles.protocol import ProfileEngine, arrival_within
 from ghostdesk.transition.handover import SeamlessTransition
 from ghostdesk.transition.match import Match, Path, match
 
 log = logging.getLogger(__name__)
 _AT_THE_DOOR_S = 900.0
 _TRIES = 8
+"""Ghosts that somebody else took in the same moment; waiting for one is no try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class ControlLoop:
         *,
         horizon_s: float = 7200.0,
         eligible: Callable[[], frozenset[UserId] | None] = lambda: None,
+        feed: PolicyFeed | None = None,
     ) -> None:
         self.manager = manager
         self.profiles = profiles
@@ -84,27 +89,35 @@ class ControlLoop:
         self.horizon_s = horizon_s
         self.eligible = eligible
         self.service = ServiceTarget(policy.target_hit_rate)
+        self.feed = feed
         self.plan = Plan()
         self.recent: deque[tuple[float, Action]] = deque(maxlen=30)
         self.curves: dict[UserId, UsageCurve] = {}
         self._at_the_door: dict[UserId, float] = {}
+        if feed is not None:
+            executor.listeners.append(feed.on_change)
 
     async def tick(self) -> Plan:
         """Observe, predict, plan, apply. What the plan starts runs on beside the loop."""
         now_s = self.clock.now_s()
-        await self._observe()
-        self.curves, arrivals = self._predict(now_s)
+        await self._observe(now_s)
+        self.ask_policy(now_s)
+        expected = self._expected(now_s)
+        self.curves, arrivals = self._predict(now_s, expected)
+        ghosts = tuple(self.manager)
         self.plan = self.allocator.plan(
             PlanRequest(
                 now_s,
-                tuple(self.manager),
+                ghosts,
                 self.curves,
                 arrivals,
                 self.policy,
-                self.observer.context(self.supply, self.policy, now_s),
+                self.observer.context(self.supply, self.policy, now_s, len(ghosts)),
                 self._excluded(),
-                self._expected(now_s),
+                expected,
                 service=self.service,
+                waiting=self.supply.waiting,
+                answer=self.feed.answer if self.feed is not None else None,
             )
         )
         for action in self.plan.actions:
@@ -112,19 +125,65 @@ class ControlLoop:
             self._apply(action)
         return self.plan
 
-    async def _observe(self) -> None:
+    async def _observe(self, now_s: float) -> None:
         """Ghosts whose processes are gone are lost, whatever we thought; their remains are destroyed."""
-        for ghost, why in await self.observer.find_lost(self.manager):
+        for ghost, why in await self.observer.find_lost(self.manager, now_s):
             self.executor.spawn(self.executor.carry_out(ghost, Lost(why)))
 
-    def _predict(self, now_s: float) -> tuple[dict[UserId, UsageCurve], ArrivalCurve]:
-        """Curves of everyone known; when the model fails, the floor still holds and sign-ins still work."""
+    def ask_policy(self, now_s: float) -> bool:
+        """Ask the chosen policy, if it is time; whether it now wants something else. One that fails keeps its last
+        answer, and is asked again at the next tick."""
+        if self.feed is None or not self.feed.due(now_s):
+            return False
+        generic = self.manager.of_nobody()
         try:
-            curves = {user: self.profiles.predict_resource_needs(user, now_s) for user in self.profiles.users()}
+            return self.feed.renew(now_s, generic, self.supply.lead_time, len(self.manager) - len(generic))
+        except Exception:  # as with a forecast: sign-ins still work
+            log.exception("the policy failed; its last answer holds until it works again")
+            return False
+
+    def _predict(self, now_s: float, expected: frozenset[UserId]) -> tuple[dict[UserId, UsageCurve], ArrivalCurve]:
+        """Curves of those whom the plan may be about; when the model fails, the floor still holds and sign-ins still
+        work."""
+        try:
+            curves = {
+                user: self.profiles.predict_resource_needs(user, now_s) for user in self._in_question(now_s, expected)
+            }
+            if self.feed is not None:
+                return curves, ArrivalCurve(now_s, self.horizon_s, (0.0,))  # the policy says how many
             return curves, self.profiles.predict_arrivals(now_s, self.horizon_s)
         except Exception:  # a forecast must never stop the loop, whatever a predictor raises
             log.exception("the forecast failed; the pool's floor is held until it works again")
             return {}, ArrivalCurve(now_s, self.horizon_s, (0.0,))
+
+    def _in_question(self, now_s: float, expected: frozenset[UserId]) -> list[UserId]:
+        """Owners of ghosts, those at the door, and whoever is likely (or named by the policy) to come: of a hundred
+        thousand people few, and a curve of each is work."""
+        known = self.profiles.users()
+        if not known:
+            return []
+        if self.feed is not None:
+            likely = self.feed.answer.users
+        else:
+            chances = arrival_within(self.profiles.outlook(now_s), self.horizon_s, self.policy.warm_lead_s)[
+                : len(known)
+            ]
+            likely = frozenset(known[row] for row in np.flatnonzero(chances >= self.policy.warm_threshold / 2).tolist())
+        owners = frozenset(g.owner for g in self.manager if g.owner is not None)
+        asked = owners | expected | likely
+        return [user for user in known if user in asked] if asked else []
+
+    def curve_of(self, user: UserId) -> UsageCurve | None:
+        """The person's curve, from the last tick or made now; None when they are unknown or the forecast fails."""
+        curve = self.curves.get(user)
+        if curve is not None:
+            return curve
+        try:
+            known = user in self.profiles.users()
+            return self.profiles.predict_resource_needs(user, self.clock.now_s()) if known else None
+        except Exception:  # a page without odds is better than none
+            log.exception("the forecast failed")
+            return None
 
     def _apply(self, action: Action) -> None:
         if action.ghost is None:
@@ -139,24 +198,37 @@ class ControlLoop:
             EngineError: no desktop could be had; cause and mend are for the user.
         """
         started_s = self.clock.now_s()
+        found = self._find(user)
+        waited = found.ghost is None
+        if self.feed is not None and found.path is not Path.ACTIVE:
+            self.feed.started(user, started_s, missed=waited)
+        try:
+            return await self._claim_any(user, started_s, found)
+        except GhostdeskError:
+            if self.feed is not None:
+                self.feed.ended(user, self.clock.now_s())
+            raise
+
+    async def _claim_any(self, user: UserId, started_s: float, found: Match) -> Served:
         waited = False
         for _ in range(_TRIES):
-            found = self._find(user)
-            if found.ghost is None:
+            while found.ghost is None:
                 waited = True
                 await self.supply.await_ghost(user, self.policy)
-                continue
+                found = self._find(user)
             limits = self.allocator.maximize_resources(self.policy.active_limits, self.observer.capacity)
             event = self.transition.activate_instance(found, user, limits)
             try:
                 step, _ = await self.executor.carry_out(found.ghost.ghost, event)
             except NotFound:
+                found = self._find(user)
                 continue
             if step.refused:
+                found = self._find(user)
                 continue
             self._at_the_door.pop(user, None)
             path = Path.BUILT if waited else found.path
-            if path is not Path.ACTIVE:
+            if path is not Path.ACTIVE and self.feed is None:  # a chosen policy has a correction of its own
                 self.recall([path])
             return Served(step.ghost, path, self.clock.now_s() - started_s, found.why)
         raise Conflict("Every desktop that was ready was taken in the same moment.", "Press “Open desktop” again.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ghostdesk.allocator.plan import Context, PoolPolicy
 from ghostdesk.control.supply import Supply
@@ -10,16 +11,34 @@ from ghostdesk.engines.protocol import PARKING, Engine, ObservedGhost
 from ghostdesk.ghosts.ghost import LIVE
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.ids import GhostId
-from ghostdesk.kernel.resources import Resources
+from ghostdesk.kernel.resources import NOTHING, Resources
 
 
 class HostObserver:
-    """Reads the engine once a tick and keeps what it saw."""
+    """Reads the engine once a tick and keeps what it saw.
 
-    def __init__(self, engine: Engine, *, memory_share: float, watched: Callable[[], frozenset[GhostId]]) -> None:
+    Args:
+        memory_share: share of the host's memory that ghosts and desktops may hold together.
+        watched: ghosts that a browser is connected to.
+        every_s: ticks that follow a reading sooner than this go by what was seen then; 0 reads at every tick.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        memory_share: float,
+        watched: Callable[[], frozenset[GhostId]],
+        every_s: float = 0.0,
+    ) -> None:
         self._engine = engine
         self._memory_share = memory_share
         self._watched = watched
+        self._every_s = every_s
+        self._read_s = float("-inf")
+        self._read_bytes = 0.0
+        self._can_park = False
+        self._whole, self._share = NOTHING, NOTHING
         self.seen: dict[GhostId, ObservedGhost] = {}
 
     @property
@@ -31,10 +50,14 @@ class HostObserver:
         """Look again."""
         found = await self._engine.observe()
         self.seen = {g.ghost: g for g in found}
+        self._can_park = any(a.name == PARKING and a.available for a in self._engine.abilities())
         return found
 
-    async def find_lost(self, manager: GhostDesktopManager) -> list[tuple[GhostId, str]]:
+    async def find_lost(self, manager: GhostDesktopManager, now_s: float) -> list[tuple[GhostId, str]]:
         """Ghosts that should run and do not, each with the reason."""
+        if self._recent(now_s):
+            return []
+        self._read_s = now_s
         live_before = {g.ghost for g in manager if g.state in LIVE}
         await self.read()
         lost = []
@@ -48,23 +71,32 @@ class HostObserver:
                 lost.append((ghost.ghost, "its first process ended"))
         return lost
 
-    def context(self, supply: Supply, policy: PoolPolicy, now_s: float) -> Context:
-        """What the plan must know of the host."""
-        capacity = self._engine.capacity()
-        used_bytes = sum(max(float(g.memory_bytes), policy.ghost_memory_bytes) for g in self.seen.values())
+    def context(self, supply: Supply, policy: PoolPolicy, now_s: float, ghosts: int) -> Context:
+        """What the plan must know of the host. Of `ghosts`, those that were not there at the last reading count with
+        the policy's `ghost_memory_bytes`."""
+        if self._read_s == now_s or not self._recent(now_s):
+            self._read_bytes = sum(max(float(g.memory_bytes), policy.ghost_memory_bytes) for g in self.seen.values())
+        used_bytes = self._read_bytes
+        if self._recent(now_s):
+            used_bytes += (ghosts - len(self.seen)) * policy.ghost_memory_bytes
         lead = supply.lead_time
         return Context(
-            capacity=Resources(
-                capacity.cpu_cores,
-                capacity.memory_bytes * self._memory_share,
-                capacity.gpu_share,
-                capacity.network_bytes_per_s,
-                capacity.storage_bytes_per_s,
-            ),
+            capacity=self._our_share(),
             used=Resources(memory_bytes=used_bytes),
             build_time_s=lead.mean_s,
             build_spread=lead.spread,
-            can_park=any(a.name == PARKING and a.available for a in self._engine.abilities()),
+            can_park=self._can_park,
             build_blocked=supply.backoff.blocked(now_s),
             watched=self._watched(),
         )
+
+    def _our_share(self) -> Resources:
+        """What of the host is ours; worked out anew when the host has changed."""
+        whole = self._engine.capacity()
+        if whole is not self._whole:
+            self._whole, self._share = whole, replace(whole, memory_bytes=whole.memory_bytes * self._memory_share)
+        return self._share
+
+    def _recent(self, now_s: float) -> bool:
+        """Whether the last reading still holds; a clock that was set back makes it void."""
+        return self._read_s <= now_s < self._read_s + self._every_s

@@ -203,7 +203,7 @@ class Personal:
     async def data(self, user: UserId) -> PersonalData:
         """What is stored."""
         now_s = self._clock.now_s()
-        curve = self._loop.curves.get(user)
+        curve = self._loop.curve_of(user)
         reasons = curve.reasons if curve is not None else ()
         here = await self._recent(user, EventKind.PLACE)
         chosen = await self._recent(user, EventKind.MODE)

@@ -121,7 +121,7 @@ class ControlPlane:
                 states = {str(a["app"]): str(a["state"]) for a in await self.apps.listing(active.ghost)}
             except GhostdeskError as error:
                 log.info("the agent of %s does not say what runs: %s", active.ghost, error)
-        curve = self.loop.curves.get(user)
+        curve = self.loop.curve_of(user)
         odds = {a.app: a.probability for a in curve.apps} if curve else {}
         views = [replace(v, state=states.get(v.app, ""), probability=odds.get(v.app, 0.0)) for v in self._catalogue]
         return sorted(views, key=lambda v: (-v.probability, v.name.lower()))

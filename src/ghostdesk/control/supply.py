@@ -23,7 +23,7 @@ from ghostdesk.kernel.ids import GhostId, UserId
 _REMEMBERED_BUILDS = 20
 _FIRST_GUESS_S = 5.0
 MOST_AT_ONCE = 2
-"""Builds under way at the same time: more would only slow each other down."""
+"""Builds under way at the same time on one machine: more would only slow each other down."""
 
 
 def new_ghost_id() -> GhostId:
@@ -32,7 +32,13 @@ def new_ghost_id() -> GhostId:
 
 
 class Supply:
-    """Where ghosts come from."""
+    """Where ghosts come from.
+
+    Args:
+        make_id: names new ghosts.
+        most_at_once: builds under way at the same time.
+        first_guess_s: how long a build is taken to last before the first was measured.
+    """
 
     def __init__(
         self,
@@ -41,51 +47,76 @@ class Supply:
         clock: Clock,
         *,
         make_id: Callable[[], GhostId] = new_ghost_id,
+        most_at_once: int = MOST_AT_ONCE,
+        first_guess_s: float = _FIRST_GUESS_S,
     ) -> None:
         self._manager = manager
         self._executor = executor
         self._clock = clock
         self._make_id = make_id
+        self._most_at_once = most_at_once
+        self._first_guess_s = first_guess_s
         self._changed = asyncio.Event()
         self._build_times_s: deque[float] = deque(maxlen=_REMEMBERED_BUILDS)
+        self._lead: LeadTime | None = None
         self._last_failure: EngineError | None = None
+        self.waiting = 0
+        """People who wait for a ghost now."""
         self.backoff = BuildBackoff()
         executor.listeners.append(self._on_change)
 
     @property
     def lead_time(self) -> LeadTime:
         """How long a build takes here, and how much that varies: from the last 20, a guess before the first."""
-        return LeadTime.measured(self._build_times_s, _FIRST_GUESS_S)
+        if self._lead is None:
+            self._lead = LeadTime.measured(self._build_times_s, self._first_guess_s)
+        return self._lead
 
     def building(self) -> int:
-        """How many builds are under way."""
-        return sum(1 for g in self._manager if g.pending == "build")
+        """How many builds are under way; what is being built belongs to nobody yet."""
+        return sum(1 for g in self._manager.of_nobody() if g.pending == "build")
 
     def make(self, event: GhostEvent) -> None:
         """Start a build (or the caching of a template) for a new ghost, unless too many are under way."""
         assert isinstance(event, BuildRequested | CacheRequested)
-        if isinstance(event, BuildRequested) and self.building() >= MOST_AT_ONCE:
+        if isinstance(event, BuildRequested) and self.building() >= self._most_at_once:
             return
         ghost = self._manager.add(self._make_id(), event.template.template)
         self._executor.spawn(self._executor.carry_out(ghost.ghost, event))
 
     async def await_ghost(self, user: UserId, policy: PoolPolicy) -> None:
-        """Wait until something has changed that may have brought a ghost; start a build if none is under way.
+        """Wait until something has changed that may have brought a ghost.
+
+        Whoever waits has a build of their own under way, as far as so many may run at once; who waits longest takes
+        the first that is ready.
 
         Raises:
             EngineError: the build failed, or there is no room for one more desktop.
         """
         self._changed.clear()
-        coming = any(g.owner in (None, user) and g.pending in ("build", "wake") for g in self._manager)
-        if not coming:
-            self._make_room(policy)
-            self._last_failure = None
-            ghost = self._manager.add(self._make_id(), policy.template.template)
-            event = BuildRequested(policy.template, policy.ghost_limits, f"{user} is waiting for it")
-            self._executor.spawn(self._executor.carry_out(ghost.ghost, event))
-        await self._changed.wait()
+        self.waiting += 1
+        try:
+            coming = sum(1 for g in self._manager.of_nobody() if g.pending in ("build", "wake"))
+            if coming == 0 or (coming < self.waiting and coming < self._most_at_once):
+                self._build_for(user, policy, coming)
+            await self._changed.wait()
+        finally:
+            self.waiting -= 1
         if self._last_failure is not None and not self.building():
             raise self._last_failure
+
+    def _build_for(self, user: UserId, policy: PoolPolicy, coming: int) -> None:
+        try:
+            self._make_room(policy)
+        except InsufficientCapacity:
+            if coming:
+                return  # what comes for others may do
+            raise
+        if coming == 0:
+            self._last_failure = None
+        ghost = self._manager.add(self._make_id(), policy.template.template)
+        event = BuildRequested(policy.template, policy.ghost_limits, f"{user} is waiting for it")
+        self._executor.spawn(self._executor.carry_out(ghost.ghost, event))
 
     def _make_room(self, policy: PoolPolicy) -> None:
         """People before ghosts: at the ceiling, the least useful idle ghost of somebody else makes way."""
@@ -105,12 +136,13 @@ class Supply:
     def _on_change(self, step: Step, event: GhostEvent, outcomes: Sequence[Outcome]) -> None:
         if isinstance(event, Done) and event.what == "build":
             self.backoff = self.backoff.succeeded()
+            self._lead = None
             self._build_times_s.extend(o.duration_s for o in outcomes if isinstance(o.command, Build))
         if isinstance(event, Failed) and event.what == "build":
             error = next((o.error for o in outcomes if isinstance(o.error, EngineError)), None)
             self._last_failure = error or BuildFailed(event.reason)
             self.backoff = self.backoff.failed(event.reason, self._clock.now_s(), self._last_failure.retry_after_s)
-        if _may_serve(step.ghost) or isinstance(event, Failed):
+        if self.waiting and (_may_serve(step.ghost) or isinstance(event, Failed)):
             self._changed.set()
 
 

@@ -113,7 +113,7 @@ class SimulatedEngine:
             case Destroy(ghost):
                 if ghost in self._host.desktops:
                     await self._spend(command)
-                    self._host.desktops.pop(ghost, None)
+                    self._host.forget(ghost)
             case AttachHome() | SetLimits() | Freeze() | Thaw() | ReclaimMemory() | CallBackMemory():
                 self._living(command.ghost)
                 await self._spend(command)
@@ -164,7 +164,9 @@ class SimulatedEngine:
                 desktop.reclaimed = False
 
     async def _spend(self, command: EngineCommand) -> None:
-        await self._host.clock.sleep(self._host.duration_s(command.ghost, type(command).__name__))
+        duration_s = self._host.duration_s(command.ghost, type(command).__name__)
+        if duration_s > 0:
+            await self._host.clock.sleep(duration_s)
         if refusal := self._host.refusal(command):
             raise refusal
 

@@ -20,6 +20,8 @@ from ghostdesk.kernel.resources import GIB, MIB, NOTHING, Resources
 
 SIMULATED: dict[str, float | str] = {"simulated": "yes"}
 """In the facts of every simulated outcome, so that no table takes it for a measurement."""
+ANY_AMOUNT_BYTES = 1e15
+"""A host with so much memory has room for whatever is built; nobody adds up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class SimulatedHost:
         self._refusals: dict[str, list[GhostdeskError]] = {}
         self._draws: dict[str, int] = {}
         self._locks: dict[GhostId, asyncio.Lock] = {}
+        self._endpoints: dict[GhostId, Endpoint] = {}
 
     # Faults, for tests.
 
@@ -148,16 +151,29 @@ class SimulatedHost:
 
     def lock(self, ghost: GhostId) -> asyncio.Lock:
         """One command at a time a ghost; ghosts do not wait for each other."""
-        return self._locks.setdefault(ghost, asyncio.Lock())
+        lock = self._locks.get(ghost)
+        if lock is None:
+            lock = self._locks[ghost] = asyncio.Lock()
+        return lock
 
     def duration_s(self, ghost: GhostId, name: str) -> float:
         """How long the next `name` on this ghost takes."""
         spread = self.figures.durations.get(name)
         if spread is None:
             return 0.0
+        if spread.spread == 0.0:
+            return max(spread.median_s, 0.0)
         key = f"{self.seed}/{ghost}/{name}"
         self._draws[key] = number = self._draws.get(key, 0) + 1
         return spread.draw_s(random.Random(f"{key}/{number}"))  # noqa: S311  (a simulation, nothing secret)
+
+    def forget(self, ghost: GhostId) -> None:
+        """Drop what is kept of a desktop that was destroyed: ids are used once."""
+        self.desktops.pop(ghost, None)
+        self._locks.pop(ghost, None)
+        self._endpoints.pop(ghost, None)
+        for name in self.figures.durations:
+            self._draws.pop(f"{self.seed}/{ghost}/{name}", None)
 
     def refusal(self, command: Command) -> GhostdeskError | None:
         """The injected fault that this command meets, used up."""
@@ -171,6 +187,8 @@ class SimulatedHost:
 
     def check_room(self) -> None:
         """Raise `InsufficientCapacity` when another desktop does not fit."""
+        if self.capacity.memory_bytes >= ANY_AMOUNT_BYTES:
+            return
         held = sum(self.memory_bytes(one) for one in self.desktops.values())
         if held + self.figures.ready_bytes > self.capacity.memory_bytes:
             raise InsufficientCapacity(
@@ -200,5 +218,10 @@ class SimulatedHost:
 
     def endpoint(self, ghost: GhostId) -> Endpoint:
         """Paths that lead nowhere, and a credential that stays the same for a ghost."""
+        known = self._endpoints.get(ghost)
+        if known is not None:
+            return known
         token = hashlib.blake2b(f"{self.seed}/{ghost}".encode(), digest_size=16).hexdigest()
-        return Endpoint(f"/simulated/{ghost}/rfb", f"/simulated/{ghost}/agent", token, 65_534)
+        known = Endpoint(f"/simulated/{ghost}/rfb", f"/simulated/{ghost}/agent", token, 65_534)
+        self._endpoints[ghost] = known
+        return known

@@ -16,8 +16,6 @@ from ghostdesk.kernel.errors import ConfigError
 def write_json(report: object, path: Path, standard_output: TextIO) -> None:
     """Write a report (dataclasses, mappings, sequences, numbers) to `path`, or to standard output for ``-``.
 
-    A file is written beside its place and then moved there, so that what was there stays if anything fails.
-
     Raises:
         ConfigError: the file cannot be written.
     """
@@ -25,13 +23,23 @@ def write_json(report: object, path: Path, standard_output: TextIO) -> None:
     if str(path) == "-":
         standard_output.write(text)
         return
+    write_text(text, path)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a file beside its place and move it there: what was there stays if anything fails, or Ctrl-C is pressed.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         raise ConfigError(f"{path} cannot be written: {error.strerror}.", "Check the folder and its rights.") from None
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def check_folder(path: Path | None) -> None:

@@ -106,7 +106,7 @@ def read_app_history(path: Path, zone: tzinfo = UTC, *, now_s: float | None = No
     Raises:
         ImportFileError: says what is wrong and how to mend it.
     """
-    if (events := _foreign_events(path, zone, now_s)) is not None:
+    if (events := foreign_events(path, zone, now_s)) is not None:
         found, notes = events
         return sequences_of_events(found, zone, notes, path)
     with Table(path) as table:
@@ -239,7 +239,7 @@ def _day(text: str) -> int:
         raise ValueError(f"day {text.strip()[:40]!r} is no date such as 2014-05-29") from None
 
 
-def _foreign_events(path: Path, zone: tzinfo, now_s: float | None) -> tuple[list[UsageEvent], ReadNotes] | None:
+def foreign_events(path: Path, zone: tzinfo, now_s: float | None) -> tuple[list[UsageEvent], ReadNotes] | None:
     """Events of a file that is no table, but that an importer knows (ActivityWatch); None for a table."""
     try:
         with path.open("rb") as raw:

@@ -16,7 +16,7 @@ that tickets made before are worth nothing after.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ghostdesk.ghosts.commands import (
     AttachHome,
@@ -222,46 +222,51 @@ TABLE: dict[GhostState, tuple[Row, ...]] = {
 }
 """The whole life of a ghost. docs/reference/lifecycle.md is drawn from it."""
 
+_ROWS: dict[tuple[GhostState, type], tuple[Row, ...]] = {
+    (state, on): tuple(row for row in rows if row.on is on)
+    for state, rows in TABLE.items()
+    for on in {r.on for r in rows}
+}
+"""The same, by what happens."""
+
 
 def step(ghost: Ghost, event: GhostEvent, now_s: float) -> Step:
     """What becomes of `ghost` when `event` happens at `now_s`. Pure: nothing is carried out here."""
-    refused = f"{type(event).__name__} means nothing in state {ghost.state}"
-    for row in TABLE[ghost.state]:
-        if row.on is not type(event):
-            continue
+    why_not = ""
+    for row in _ROWS.get((ghost.state, type(event)), ()):
         why_not = row.guard(ghost, event)
-        if why_not:
-            refused = why_not
-            continue
-        return _take(row, ghost, event, now_s)
-    return Step(ghost, (), refused)
+        if not why_not:
+            return _take(row, ghost, event, now_s)
+    return Step(ghost, (), why_not or f"{type(event).__name__} means nothing in state {ghost.state}")
 
 
 def _take(row: Row, ghost: Ghost, event: GhostEvent, now_s: float) -> Step:
-    again = ghost.state is GhostState.ACTIVE and isinstance(event, ClaimRequested)
-    if again:
-        return Step(ghost)
+    if ghost.state is GhostState.ACTIVE and isinstance(event, ClaimRequested):
+        return Step(ghost)  # the same person again
     commands = row.work(ghost, event) if row.work else ()
     state = row.to or ghost.state
     if isinstance(event, Done) and event.what == "wake" and ghost.apps:
         state = GhostState.WARM
-    after = replace(
-        ghost,
+    owner, generation, apps, failed_apps = ghost.owner, ghost.generation, ghost.apps, ghost.failed_apps
+    if owner is None and isinstance(event, BindRequested | ClaimRequested):
+        owner, generation = event.user, generation + 1
+    if isinstance(event, Done) and event.what == "warm":
+        apps = tuple(dict.fromkeys((*apps, *event.apps)))
+        failed_apps = tuple(dict.fromkeys((*failed_apps, *event.failed_apps)))
+    # Spelt out, as `dataclasses.replace` takes several times as long, and this is every step of every ghost.
+    after = Ghost(
+        ghost=ghost.ghost,
+        template=ghost.template,
         state=state,
+        owner=owner,
+        generation=generation,
+        apps=() if state is GhostState.ABSENT else apps,
+        failed_apps=failed_apps,
         pending=row.pending,
         since_s=ghost.since_s if state is ghost.state else now_s,
         reason=event.reason or ghost.reason,
+        host=ghost.host,
     )
-    if isinstance(event, BindRequested | ClaimRequested) and ghost.owner is None:
-        after = replace(after, owner=event.user, generation=ghost.generation + 1)
-    if isinstance(event, Done) and event.what == "warm":
-        after = replace(
-            after,
-            apps=tuple(dict.fromkeys((*ghost.apps, *event.apps))),
-            failed_apps=tuple(dict.fromkeys((*ghost.failed_apps, *event.failed_apps))),
-        )
-    if state is GhostState.ABSENT:
-        after = replace(after, apps=())
     return Step(after, commands)
 
 

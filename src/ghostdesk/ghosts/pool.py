@@ -22,6 +22,8 @@ class GhostDesktopManager:
 
     def __init__(self) -> None:
         self._ghosts: dict[GhostId, Ghost] = {}
+        # Whose they are, so that a sign-in does not look through everybody's. Dicts keep the order in which they came.
+        self._of_owner: dict[UserId | None, dict[GhostId, None]] = {None: {}}
 
     def __iter__(self) -> Iterator[Ghost]:
         return iter(tuple(self._ghosts.values()))
@@ -40,12 +42,13 @@ class GhostDesktopManager:
         """A new, absent ghost."""
         if ghost in self._ghosts:
             raise ValueError(f"ghost ids are used once, and {ghost} exists")
-        self._ghosts[ghost] = Ghost(ghost, template)
-        return self._ghosts[ghost]
+        made = Ghost(ghost, template)
+        self._put(made)
+        return made
 
     def restore(self, ghost: Ghost) -> None:
         """Take over a ghost that was found running after a restart."""
-        self._ghosts[ghost.ghost] = ghost
+        self._put(ghost)
 
     def apply(self, ghost: GhostId, event: GhostEvent, now_s: float) -> Step:
         """Move one ghost; ghosts that became absent are forgotten."""
@@ -53,14 +56,35 @@ class GhostDesktopManager:
         if result.refused:
             return result
         if result.ghost.state is GhostState.ABSENT:
-            del self._ghosts[ghost]
+            self._drop(ghost)
         else:
-            self._ghosts[ghost] = result.ghost
+            self._put(result.ghost)
         return result
+
+    def of_nobody(self) -> list[Ghost]:
+        """Ghosts that belong to nobody yet, in whatever state, in the order in which they were added."""
+        return [self._ghosts[ghost] for ghost in self._of_owner[None]]
+
+    def _put(self, ghost: Ghost) -> None:
+        before = self._ghosts.get(ghost.ghost)
+        if before is None or before.owner != ghost.owner:
+            if before is not None:
+                self._disown(before)
+            self._of_owner.setdefault(ghost.owner, {})[ghost.ghost] = None
+        self._ghosts[ghost.ghost] = ghost
+
+    def _drop(self, ghost: GhostId) -> None:
+        self._disown(self._ghosts.pop(ghost))
+
+    def _disown(self, ghost: Ghost) -> None:
+        theirs = self._of_owner[ghost.owner]
+        del theirs[ghost.ghost]
+        if not theirs and ghost.owner is not None:
+            del self._of_owner[ghost.owner]
 
     def of_user(self, user: UserId) -> Ghost | None:
         """The user's own ghost on the highest rung, if they have one that is not being destroyed."""
-        own = [g for g in self if g.owner == user and g.state in LIVE]
+        own = [g for g in map(self.get, self._of_owner.get(user, ())) if g.state in LIVE]
         return max(own, key=lambda g: (RUNG[g.state], g.generation, g.ghost), default=None)
 
     def find_instance_for(self, user: UserId, app: AppId | None = None) -> Ghost | None:
@@ -69,5 +93,5 @@ class GhostDesktopManager:
         own = self.of_user(user)
         if own is not None:
             return own
-        generic = [g for g in self if g.owner is None and g.state in _CHOICE and g.pending is None]
+        generic = [g for g in self.of_nobody() if g.state in _CHOICE and g.pending is None]
         return min(generic, key=lambda g: (_CHOICE.index(g.state), app not in g.apps, g.since_s, g.ghost), default=None)

@@ -17,10 +17,11 @@ class Resources:
     storage_bytes_per_s: float = 0.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if math.isnan(value):
-                raise ValueError(f"{field.name} is not a number")
+        # A sum is not a number when one of them is not, or for infinities: only then is it worth looking closer.
+        if math.isnan(sum(self.as_tuple())):
+            for field in fields(self):
+                if math.isnan(getattr(self, field.name)):
+                    raise ValueError(f"{field.name} is not a number")
 
     def __add__(self, other: Resources) -> Resources:
         return Resources(*(a + b for a, b in zip(self.as_tuple(), other.as_tuple(), strict=True)))
