@@ -28,8 +28,10 @@ p { margin: .4rem 0; } .soft { color: var(--soft); } .name { overflow-wrap: anyw
 .unmet { border-left-color: var(--bad); }
 pre { background: var(--bg); border: 1px solid var(--line); border-radius: 6px; padding: 8px 12px; overflow-x: auto; }
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
-.scroll { overflow-x: auto; margin-top: 10px; } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: 3px 6px; font-size: 13.5px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+.scroll { overflow-x: auto; margin-top: 10px; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: 3px 6px; font-size: 13.5px; border-bottom: 1px solid var(--line);
+  text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
 tr.chosen td { font-weight: 700; } .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px;
   margin: 0 .35em 0 .9em; vertical-align: -1px; } .legend { font-size: 13px; color: var(--soft); }
@@ -128,8 +130,9 @@ def _table(report: ReplayReport) -> str:
         f = one.figures
         cells = [
             escape(one.title), escape(one.label), f"{f.hit_rate:.2%}", f"{f.missed + f.refused:,}",
-            _number(f.wait.p50_s), _number(f.wait.p95_s), _number(f.wait.p99_s), f"{f.idle_ghost_hours:,.0f}", f"{f.memory_gib_hours:,.0f}",
-            f"{f.cpu_core_hours:,.0f}", f"{f.energy_kwh:,.2f}", f"{f.boots:,}", f"{f.evictions:,}",
+            *(_number(wait_s) for wait_s in (f.wait.p50_s, f.wait.p95_s, f.wait.p99_s)),
+            *(f"{amount:,.0f}" for amount in (f.idle_ghost_hours, f.memory_gib_hours, f.cpu_core_hours)),
+            f"{f.energy_kwh:,.2f}", f"{f.boots:,}", f"{f.evictions:,}",
         ]  # fmt: skip
         if report.model.priced:
             cells.append(f"{f.money:,.2f}")
