@@ -12,6 +12,9 @@ from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.desktop_needs import RENEWED_AT_ONCE, DesktopNeeds
 from ghostdesk.profiles.engine import UserProfileEngine
 from ghostdesk.profiles.forecast import LEVELS
+from ghostdesk.profiles.lstm_step import LstmConfig, weight_shapes
+from ghostdesk.profiles.next_app.lstm_expert import LstmExpert
+from ghostdesk.profiles.next_app.mixture import TRAINED
 from ghostdesk.profiles.resources import KINDS, NAMES
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 from ghostdesk.telemetry.history import History
@@ -208,3 +211,27 @@ def test_rubbish_gives_sane_forecasts(samples: list, slot_s: float) -> None:  # 
         assert len(slots) == math.ceil(4 * HOUR / slot_s)
         assert all(math.isfinite(q) and q >= 0.0 for slot in slots for q in slot)
         assert all(a <= b for slot in slots for a, b in itertools.pairwise(slot))
+
+
+def test_the_engine_asks_the_live_lstm_for_the_next_minutes_and_judges_what_it_said() -> None:
+    """With random weights, which no person's samples bear out: it is asked, judged, and not believed."""
+    config = LstmConfig()
+    rng = np.random.default_rng(4)
+    weights = {
+        name: (rng.normal(size=shape) * shape[-1] ** -0.5).astype(np.float32)
+        for name, shape in weight_shapes(config).items()
+    }
+    engine = UserProfileEngine(trained=lambda: {TRAINED: LstmExpert(config, weights)})
+    engine.observe(UsageEvent(START, EventKind.APP_LAUNCH, ANN, AppId("mail")))
+    asked = engine._near_resources(ANN, START + 1.0)
+    assert asked is not None and asked.shape == (len(NAMES), len(LEVELS))
+    assert engine._near_resources(NEW, START + 1.0) is None
+    for hour in range(30):
+        for minute in (0, 1, 2, 3, 10):
+            at = START + hour * HOUR + 60.0 * minute
+            engine.observe(UsageEvent(at, EventKind.CPU, ANN, value=0.5))
+            engine.predict_resource_needs(ANN, at + 10.0)
+    assert engine._needs._near.judged[0] >= 20.0
+    assert engine._needs.near_weights()["cpu_cores"] < 0.1
+    curve = engine.usage_curve(ANN, START + 30 * HOUR, HOUR, 300.0).quantiles
+    assert curve is not None and curve.amounts["cpu_cores"][0][MEDIAN] == pytest.approx(0.5, rel=0.3)
