@@ -266,6 +266,7 @@ class Ghostdesk:
         except GhostdeskError as error:
             log.warning("history cannot be read (%s); ghostdesk starts without it", error)
             events = History()
+        self.feed.begin()
         self.loop.profiles.fit(events, now_s)
 
     def ready_ghosts(self) -> int:
@@ -324,11 +325,12 @@ def assemble(
     hub.sources_of, personal.links.retell = personal.sources_of, hub.retell
     secrets = SecretFiles(settings.state.directory / "secrets")
     sync = CalendarSync(store, secrets, calendar_options(settings))
+    personal.links.ways = profiles.ways
     personal.links.secrets, personal.links.read_calendar = secrets, sync.add_text
     personal.links.discard_work = lambda: discard_work(settings.state.directory)
     watched.append(plane.watched)
     relay.target = plane
-    feed = ProfileFeed(store, profiles, sync, clock)
+    feed = ProfileFeed(store, profiles, sync, clock, telemetry.sources)
     follower = ModelFeed(
         models, profiles, lambda now_s: recent_history(store, now_s), journal.flush, clock, served, stamp
     )

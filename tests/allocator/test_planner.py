@@ -1,5 +1,7 @@
 """Plans: pure, with a reason for everything, and honest about what cannot be had."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 from hypothesis import given
 
@@ -10,7 +12,7 @@ from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost, GhostState
 from ghostdesk.ghosts.lifecycle import step
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
 from ghostdesk.kernel.resources import GIB, Resources
-from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, UsageCurve
+from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, ModeNeed, UsageCurve
 
 TEMPLATE = DesktopTemplate(TemplateId("generic"))
 POLICY = PoolPolicy(TEMPLATE, floor=2, ceiling=6)
@@ -55,6 +57,50 @@ def test_a_likely_user_gets_a_ghost_bound_then_warmed() -> None:
     plan = _plan((_ready("a", ALICE), _ready("b"), _ready("c")), (curve,))
     warm = [a.event for a in plan.actions if isinstance(a.event, WarmRequested)]
     assert warm[0].apps == ("editor", "browser"), "at most two, the likeliest"
+
+
+def _mode(probability: float, *apps: str, chosen: bool = False) -> ModeNeed:
+    reason = "video editing is chosen" if chosen else f"video editing is likely at this hour ({probability:.0%})"
+    asked = tuple(AppId(app) for app in apps)
+    return ModeNeed("video editing", probability, chosen, asked, (), Resources(), reason)
+
+
+def test_the_applications_of_a_likely_mode_are_warmed_with_its_reason() -> None:
+    curve = replace(_curve(ALICE, 0.8, "browser"), modes=(_mode(0.62, "kdenlive", "gimp", "browser"),))
+    plan = _plan((_ready("a", ALICE), _ready("b"), _ready("c")), (curve,))
+    (warm,) = [a.event for a in plan.actions if isinstance(a.event, WarmRequested)]
+    assert set(warm.apps) <= {"kdenlive", "gimp", "browser"} and len(warm.apps) == 2
+    assert "video editing is likely at this hour (62%)" in warm.reason
+    unlikely = replace(curve, modes=(_mode(0.4, "kdenlive", "gimp"),))
+    plan = _plan((_ready("a", ALICE), _ready("b"), _ready("c")), (unlikely,))
+    (warm,) = [a.event for a in plan.actions if isinstance(a.event, WarmRequested)]
+    assert warm.apps == ("browser",) and "video editing" not in warm.reason
+
+
+def test_only_applications_that_the_template_offers_are_warmed_for_a_mode() -> None:
+    template = DesktopTemplate(TemplateId("generic"), apps=(AppId("gimp"),))
+    curve = replace(_curve(ALICE, 0.8), modes=(_mode(0.9, "kdenlive", "gimp"),))
+    ghosts = (_ready("a", ALICE), _ready("b"), _ready("c"))
+    plan = _plan(ghosts, (curve,), policy=replace(POLICY, template=template))
+    (warm,) = [a.event for a in plan.actions if isinstance(a.event, WarmRequested)]
+    assert warm.apps == ("gimp",)
+
+
+def test_a_chosen_mode_holds_at_once_in_a_desktop_in_use_and_a_likely_one_does_not() -> None:
+    used = Ghost(GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE, apps=(AppId("gimp"),))
+    ghosts = (used, _ready("b"), _ready("c"))
+    curve = replace(_curve(ALICE, 0.0), modes=(_mode(1.0, "gimp", "kdenlive", chosen=True),))
+    (action,) = _plan(ghosts, (curve,)).actions
+    assert isinstance(action.event, WarmRequested)
+    assert (action.event.apps, action.event.freeze) == (("kdenlive",), False)
+    assert action.event.reason == "alice: video editing is chosen"
+    there = replace(used, apps=(AppId("gimp"), AppId("kdenlive")))
+    assert _plan((there, *ghosts[1:]), (curve,)).actions == ()
+    assert _plan(ghosts, (replace(curve, modes=(_mode(0.9, "kdenlive"),)),)).actions == ()
+    off = replace(POLICY, active_app_threshold=1.1)
+    assert _plan(ghosts, (curve,), policy=off).actions == ()
+    full = Context(Resources(8.0, 1e6), used=Resources(memory_bytes=1e6))
+    assert not any(isinstance(a.event, WarmRequested) for a in _plan(ghosts, (curve,), context=full).actions)
 
 
 def test_the_next_application_of_a_desktop_in_use_is_launched_ahead_once() -> None:

@@ -8,6 +8,8 @@ from ghostdesk.control.profile_feed import ProfileFeed
 from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.kernel.errors import StoreError
 from ghostdesk.kernel.ids import UserId
+from ghostdesk.profiles.location import Place
+from ghostdesk.profiles.modes import Mode
 from ghostdesk.profiles.next_app.pool import Attributes
 from ghostdesk.store.protocol import StoredUser
 from ghostdesk.store.sqlite import open_store
@@ -25,12 +27,17 @@ class Listener:
     def __init__(self) -> None:
         self.attributes: Mapping[UserId, Attributes] = {}
         self.personal: Mapping[UserId, Sequence[BusyTime]] = {}
+        self.modes: Mapping[UserId, Sequence[Mode]] = {}
+        self.places: Mapping[UserId, Sequence[Place]] = {}
 
     def set_attributes(self, attributes: Mapping[UserId, Attributes]) -> None:
         self.attributes = attributes
 
     def set_calendars(self, personal: Mapping[UserId, Sequence[BusyTime]], everyone: Sequence[BusyTime]) -> None:
         self.personal = personal
+
+    def set_ways(self, modes: Mapping[UserId, Sequence[Mode]], places: Mapping[UserId, Sequence[Place]]) -> None:
+        self.modes, self.places = modes, places
 
 
 class Broken(CalendarSync):

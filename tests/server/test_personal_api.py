@@ -49,10 +49,11 @@ async def test_the_data_has_the_shape_that_the_page_reads(world: Any, plane: Pla
     assert set(focus) == {"source", "label", "what", "allowed", "operator_allows", "events", "first_s", "last_s"}
     assert (focus["events"], focus["first_s"]) == (1, plane.clock.now_s())
     assert {c["source"] for c in data["consents"]} == {source.value for source in TelemetrySource}
-    assert data["places"] == [{"name": "Büro 2", "kind": "office", "here": True}]
+    assert data["places"] == [{"name": "Büro 2", "kind": "office", "here": True, "probability": 1.0}]
     (shown,) = data["modes"]
     assert (shown["name"], shown["apps"], shown["chosen"]) == ("video editing", ["kdenlive"], True)
     assert shown["resources"]["cpu_cores"] == 4 and 0 < shown["probability"] < 1
+    assert shown["reason"] == "video editing is chosen"
 
 
 async def test_nobody_reads_or_changes_what_is_anothers(world: Any, plane: Plane) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ghostdesk.allocator.fleet_pool import pool_demand
@@ -36,8 +37,17 @@ class PoolWish:
 def likely_apps(curve: UsageCurve, policy: PoolPolicy) -> tuple[AppId, ...]:
     """The applications worth launching ahead, likeliest first."""
     offered = set(policy.template.apps)
-    likely = [a.app for a in curve.apps if a.probability >= policy.app_threshold and (not offered or a.app in offered)]
+    chances = {a.app: a.probability for a in curve.apps if a.probability >= policy.app_threshold}
+    for need in curve.modes:
+        if need.acts:
+            chances |= {app: max(chances.get(app, 0.0), need.probability) for app in need.apps}
+    likely = sorted((app for app in chances if not offered or app in offered), key=lambda app: -chances[app])
     return tuple(likely[: policy.warm_apps])
+
+
+def mode_reasons(curve: UsageCurve, apps: Sequence[AppId]) -> str:
+    """Which modes these applications are launched ahead for; empty when for none."""
+    return "; ".join(need.reason for need in curve.modes if need.acts and set(need.apps) & set(apps))
 
 
 def personal_wishes(request: PlanRequest) -> tuple[tuple[PersonalWish, ...], tuple[PersonalWish, ...], float]:
@@ -64,7 +74,7 @@ def _policy_wishes(request: PlanRequest, answer: PolicyAnswer) -> list[PersonalW
     for user in sorted((named | request.expected) - request.excluded):
         curve = request.curves.get(user)
         why = "has come to the page" if user in request.expected else f"is to be kept ready: {answer.why}"
-        wishes.append(PersonalWish(user, 1.0, likely_apps(curve, policy) if curve else (), why))
+        wishes.append(_wish(user, 1.0, curve, policy, why))
     return wishes
 
 
@@ -80,8 +90,17 @@ def _forecast_wishes(request: PlanRequest) -> list[PersonalWish]:
         if probability < threshold or (policy.forecast_only and user not in request.expected):
             continue
         why = "has come to the page" if user in request.expected else _why(curve, probability, policy.warm_lead_s)
-        wishes.append(PersonalWish(user, probability, likely_apps(curve, policy), why))
+        wishes.append(_wish(user, probability, curve, policy, why))
     return wishes
+
+
+def _wish(user: UserId, probability: float, curve: UsageCurve | None, policy: PoolPolicy, why: str) -> PersonalWish:
+    """With the applications that are likely, and the reasons of the modes that bring them."""
+    if curve is None:
+        return PersonalWish(user, probability, (), why)
+    apps = likely_apps(curve, policy)
+    modes = mode_reasons(curve, apps)
+    return PersonalWish(user, probability, apps, f"{why}; {modes}" if modes else why)
 
 
 def pool_wish(request: PlanRequest, personal: tuple[PersonalWish, ...]) -> PoolWish:

@@ -19,6 +19,7 @@ from ghostdesk.ghosts.events import (
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.kernel.ids import GhostId
 from ghostdesk.kernel.resources import Resources
+from ghostdesk.profiles.forecast import UsageCurve
 
 _IDLE = frozenset({GhostState.READY, GhostState.WARM, GhostState.PARKED})
 
@@ -124,12 +125,30 @@ def _foresee_in_active(draft: _Draft) -> None:
         if ghost.state is not GhostState.ACTIVE or ghost.pending is not None or room < policy.ghost_memory_bytes:
             continue
         curve = request.curves.get(ghost.owner) if ghost.owner is not None else None
+        if curve and _begin_mode(draft, ghost, curve):
+            room -= policy.ghost_memory_bytes
+            continue
         for launch in curve.apps[:1] if curve else ():
             if launch.probability < policy.active_app_threshold or launch.app in (*ghost.apps, *ghost.failed_apps):
                 continue
             reason = f"{ghost.owner} turns to {launch.app} next with {launch.probability:.0%}"
             draft.act(ghost, WarmRequested((launch.app,), False, reason), "foresee")
             room -= policy.ghost_memory_bytes
+
+
+def _begin_mode(draft: _Draft, ghost: Ghost, curve: UsageCurve) -> bool:
+    """A mode that is chosen holds at once: launch the first of its applications that are not there, hidden."""
+    policy = draft.request.policy
+    if policy.active_app_threshold > 1.0:
+        return False
+    offered = set(policy.template.apps)
+    for need in curve.modes:
+        first = [app for app in need.apps if not offered or app in offered][: policy.warm_apps]
+        missing = tuple(app for app in first if app not in (*ghost.apps, *ghost.failed_apps))
+        if need.chosen and missing:
+            draft.act(ghost, WarmRequested(missing, False, f"{ghost.owner}: {need.reason}"), "mode")
+            return True
+    return False
 
 
 def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:

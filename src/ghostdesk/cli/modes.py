@@ -13,6 +13,7 @@ from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, sett
 from ghostdesk.config import Settings
 from ghostdesk.control.personal import COMMAND_LINE, MOST_MODES
 from ghostdesk.control.personal_read import recent_detail
+from ghostdesk.control.ways import ways_of_store
 from ghostdesk.kernel.errors import ConfigError, NotAllowed, NotFound
 from ghostdesk.kernel.ids import AppId, UserId, app_id
 from ghostdesk.kernel.resources import GIB, Resources
@@ -34,19 +35,26 @@ Name = Annotated[str, typer.Argument(help="The mode, for example `video editing`
 
 @app.command("list")
 def list_modes(user: User, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """USER's modes, and which of them is chosen."""
-    store = open_settings_store(settings_of(config))
+    """USER's modes, which of them is chosen, and how likely each is at this hour."""
+    settings, now_s = settings_of(config), time.time()
+    store = open_settings_store(settings)
     who = checked_user(user)
-    modes, chosen = store.modes(who), recent_detail(store, who, EventKind.MODE, time.time())
+    modes, chosen = store.modes(who), recent_detail(store, who, EventKind.MODE, now_s)
+    ways = ways_of_store(store, settings.forecast.timezone, now_s, settings.telemetry.sources)
     store.close()
+    likely = {one.name: one for one in ways.modes(who, now_s)}
     if as_json:
-        print_json({"modes": modes, "chosen": chosen})
+        told = {name: {"probability": one.probability, "reason": one.reason} for name, one in likely.items()}
+        print_json({"modes": modes, "chosen": chosen, "likely": told})
         return
-    table = Table("mode", "chosen", "applications", "file types", "resources")
+    if modes and not likely:
+        out.print(f"Modes are switched off for {who}: nothing is learnt or prepared.", markup=False)
+    table = Table("mode", "chosen", "at this hour", "applications", "file types", "resources")
     for mode in modes:
         amounts = _amounts(mode.resources)
         apps, file_types = ", ".join(mode.apps), ", ".join(mode.file_types)
-        table.add_row(mode.name, "yes" if mode.name == chosen else "", apps, file_types, amounts)
+        share = f"{likely[mode.name].probability:.0%}" if mode.name in likely else ""
+        table.add_row(mode.name, "yes" if mode.name == chosen else "", share, apps, file_types, amounts)
     out.print(table)
 
 

@@ -21,6 +21,7 @@ from ghostdesk.control.personal_consents import ConsentBook
 from ghostdesk.control.personal_export import export_pieces
 from ghostdesk.control.personal_read import personal_data, recent_detail
 from ghostdesk.control.personal_views import ConsentView, PersonalData
+from ghostdesk.control.ways import likely_of, ways_of_store
 from ghostdesk.kernel.errors import ConfigError, NotAllowed, NotFound
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.protocol import Store
@@ -164,7 +165,9 @@ def _data(store: Store, settings: Settings, user: UserId) -> PersonalData:
     book = ConsentBook(settings.telemetry.sources)
     book.put(store.consents(user))
     here, chosen = (recent_detail(store, user, kind, now_s) for kind in (EventKind.PLACE, EventKind.MODE))
-    return personal_data(store, book, user, now_s, ZoneInfo(settings.forecast.timezone), here, chosen, ())
+    zone, sources = settings.forecast.timezone, settings.telemetry.sources
+    likely = likely_of(ways_of_store(store, zone, now_s, sources), user, now_s)
+    return personal_data(store, book, user, now_s, ZoneInfo(zone), here, chosen, (), likely)
 
 
 def _known(store: Store, text: str) -> UserId:

@@ -125,7 +125,7 @@ def forecast(
     store = open_settings_store(settings)
     now_s = time.time()
     history = recent_history(store, now_s)
-    surroundings = read_surroundings(store, now_s)
+    surroundings = read_surroundings(store, now_s, settings.telemetry.sources)
     store.close()
     engine = make_profiles(settings)
     surroundings.tell(engine)

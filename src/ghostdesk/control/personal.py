@@ -20,11 +20,13 @@ from ghostdesk.control.personal_consents import ConsentBook
 from ghostdesk.control.personal_export import export_pieces
 from ghostdesk.control.personal_read import personal_data, recent_detail
 from ghostdesk.control.personal_views import CurveView, PersonalData, curve_view
+from ghostdesk.control.ways import likely_of, read_events, ways_of_store
 from ghostdesk.ghosts.events import BindRequested, GhostEvent, ReleaseRequested, WarmRequested
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import ConfigError, GhostdeskError, NotAllowed, NotFound, StoreError
 from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.profiles.likely_modes import LikelyModes
 from ghostdesk.profiles.location import ELSEWHERE, Place, cell_of, checked_name, match_place
 from ghostdesk.profiles.modes import NO_MODE, Mode
 from ghostdesk.store.personal import Deletion, Preparation
@@ -36,6 +38,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 COMMAND_LINE = "command-line"
 """The source of events that another process of ours wrote to the database for a person."""
+_WAYS = (TelemetrySource.MODE, TelemetrySource.PLACE, TelemetrySource.FILES)
 MOST_PLACES = 30
 MOST_MODES = 30
 MOST_CALENDARS = 10
@@ -75,6 +78,7 @@ class Links:
         secrets: of calendars; None where there are none.
         read_calendar: None where calendars cannot be read here.
         discard_work: deletes what an interrupted training keeps of people's history.
+        ways: what the engine learns of modes and places; None where the engine learns nothing of them.
     """
 
     emit: Callable[[UsageEvent], None] = lambda _event: None
@@ -84,6 +88,7 @@ class Links:
     secrets: CalendarSecrets | None = None
     read_calendar: ReadCalendar | None = None
     discard_work: Callable[[], None] = lambda: None
+    ways: LikelyModes | None = None
 
 
 class Personal:
@@ -130,6 +135,7 @@ class Personal:
         """Take over what another process (the command line) changed: choices and deletions."""
         for user in await self._read_changes():
             await self._retell(user)
+            await self._tell_ways(user)
 
     async def follow_every(self, period_s: float) -> None:
         """Call `refresh` for ever."""
@@ -170,6 +176,7 @@ class Personal:
         if event.time_s > max(self._started_s, self._last.get(key, ("", self._started_s))[1]):
             self._last[key] = (event.detail or "", event.time_s)
             self._loop.profiles.observe(event)
+            self._loop.executor.spawn(self._tell_ways(event.user))  # it may be defined as lately
 
     def sources_of(self, user: UserId) -> frozenset[TelemetrySource]:
         """What may be recorded of this person."""
@@ -186,11 +193,26 @@ class Personal:
         self.book.put([consent])
         if not allowed and source.value in (EventKind.PLACE.value, EventKind.MODE.value):
             self._last.pop((user, EventKind(source.value)), None)
+        if source in _WAYS:
+            await self._tell_ways(user)
         await self._retell(user)
 
     async def _retell(self, user: UserId) -> None:
         if self.links.retell is not None:
             await self.links.retell(user)
+
+    async def _tell_ways(self, user: UserId) -> None:
+        """Have the engine learn a person's modes and places anew, as far as they agree."""
+        ways, store, sources = self.links.ways, self._journal.store, self.sources_of(user)
+        if ways is None:
+            return
+        await self._journal.flush()
+        now_s = self._clock.now_s()
+        modes = await self._journal.run(lambda: store.modes(user) if TelemetrySource.MODE in sources else ())
+        places = await self._journal.run(lambda: store.places(user) if TelemetrySource.PLACE in sources else ())
+        events = await self._journal.run(lambda: read_events(store, user, sources, now_s) if modes or places else [])
+        if sources == self.sources_of(user):  # a refusal that came meanwhile tells for itself
+            ways.tell(user, modes, places, events)
 
     def _need(self, user: UserId, source: TelemetrySource) -> None:
         if source not in self.sources_of(user):
@@ -209,7 +231,13 @@ class Personal:
         chosen = await self._recent(user, EventKind.MODE)
         store, book, zone = self._journal.store, self.book, self._timezone
         await self._journal.flush()
-        return await self._journal.run(lambda: personal_data(store, book, user, now_s, zone, here, chosen, reasons))
+        ways = self.links.ways
+        if ways is None:
+            ways = await self._journal.run(lambda: ways_of_store(store, zone.key, now_s, book.operator))
+        likely = likely_of(ways, user, now_s)
+        return await self._journal.run(
+            lambda: personal_data(store, book, user, now_s, zone, here, chosen, reasons, likely)
+        )
 
     async def export(self, user: UserId) -> Iterator[str]:
         """Everything as one JSON text, in pieces. The iterator reads the database: exhaust it off the event loop."""
@@ -274,6 +302,7 @@ class Personal:
                 if self.book.keeps(user, None, event.time_s):
                     self._loop.profiles.observe(event)
             await asyncio.sleep(0)
+        await self._tell_ways(user)
 
     # why something was prepared
 
@@ -307,6 +336,7 @@ class Personal:
         known = await self._journal.run(lambda: store.places(user))
         _need_room([p.name for p in known], name, MOST_PLACES, "places")
         await self._journal.run(lambda: store.put_place(user, place))
+        await self._tell_ways(user)
 
     async def delete_place(self, user: UserId, name: str) -> None:
         """Remove a place and all records of having been there."""
@@ -343,6 +373,7 @@ class Personal:
         known = await self._journal.run(lambda: store.modes(user))
         _need_room([m.name for m in known], mode.name, MOST_MODES, "modes")
         await self._journal.run(lambda: store.put_mode(user, mode))
+        await self._tell_ways(user)
 
     async def delete_mode(self, user: UserId, name: str) -> None:
         """Remove a mode and all records of its choice."""

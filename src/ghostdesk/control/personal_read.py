@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 
 from ghostdesk.control.personal_consents import ConsentBook
 from ghostdesk.control.personal_views import (
     CalendarView,
     ConsentView,
-    ModeView,
     PersonalData,
     PreparationView,
     mode_view,
     place_view,
 )
 from ghostdesk.kernel.ids import UserId
-from ghostdesk.profiles.modes import NO_MODE, ModeLikelihood
-from ghostdesk.profiles.situation import Situation
+from ghostdesk.profiles.likely_modes import PRESENT_S, Likely
 from ghostdesk.store.personal import EventCount
 from ghostdesk.store.protocol import Store
 from ghostdesk.telemetry.consent import SOURCE_TEXTS, kinds_of
 from ghostdesk.telemetry.events import EventKind, TelemetrySource, UsageEvent
 
-RECENT_S = 12 * 3600.0
-"""Where somebody was, or what they chose, counts as their present state for so long."""
 _LOOK_BACK_S = 17 * 7 * 86_400.0
 _SHOWN_PREPARATIONS = 50
 _HABIT_TIMES = 3
@@ -42,19 +37,22 @@ def personal_data(
     here: str | None,
     chosen: str | None,
     reasons: Sequence[str],
+    likely: Mapping[EventKind, Sequence[Likely]],
 ) -> PersonalData:
     """Everything that the person can see.
 
     Args:
         here, chosen: the present place and mode, if known.
         reasons: of the present forecast.
+        likely: how likely each of their modes and places is, by kind.
     """
     told = list(store.events(user=user, since_s=now_s - _LOOK_BACK_S, kinds=(EventKind.PLACE, EventKind.MODE)))
     entries = store.busy_time_counts(user)
+    places, modes = ({one.name: one for one in likely.get(kind, ())} for kind in (EventKind.PLACE, EventKind.MODE))
     return PersonalData(
         consents=_consents(book, user, store.event_counts(user), sum(entries.values())),
-        places=tuple(place_view(place, here) for place in store.places(user)),
-        modes=_modes(store, user, told, zone, replace(_at(now_s, zone), place=here, mode=chosen)),
+        places=tuple(place_view(place, here, places.get(place.name)) for place in store.places(user)),
+        modes=tuple(mode_view(mode, mode.name == chosen, modes.get(mode.name)) for mode in store.modes(user)),
         calendars=tuple(
             CalendarView(c.name, c.kind, c.synced_s, c.problem, entries.get(c.name, 0)) for c in store.calendars(user)
         ),
@@ -68,7 +66,7 @@ def personal_data(
 def recent_detail(store: Store, user: UserId, kind: EventKind, now_s: float) -> str | None:
     """What the last event of the kind said, if it was in the last 12 hours and said anything."""
     last = store.last_event(user, kind)
-    return last.detail or None if last is not None and now_s - last.time_s < RECENT_S else None
+    return last.detail or None if last is not None and now_s - last.time_s < PRESENT_S else None
 
 
 def _consents(
@@ -91,25 +89,6 @@ def _consents(
             )
         )
     return tuple(views)
-
-
-def _modes(
-    store: Store, user: UserId, told: Sequence[UsageEvent], zone: tzinfo, now: Situation
-) -> tuple[ModeView, ...]:
-    modes = store.modes(user)
-    likely = ModeLikelihood()
-    before = NO_MODE
-    for event in told:
-        if event.kind is EventKind.MODE:
-            likely.observe(user, event.detail or NO_MODE, replace(_at(event.time_s, zone), mode=before))
-            before = event.detail or NO_MODE
-    shares = likely.shares(user, modes, now)
-    return tuple(mode_view(mode, mode.name == now.mode, shares[mode.name]) for mode in modes)
-
-
-def _at(time_s: float, zone: tzinfo) -> Situation:
-    local = datetime.fromtimestamp(time_s, zone)
-    return Situation(time_s=time_s, hour=local.hour + local.minute / 60, weekday=local.weekday())
 
 
 def _habits(told: Sequence[UsageEvent], zone: tzinfo) -> list[str]:

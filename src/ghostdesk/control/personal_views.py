@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.profiles.forecast import UsageCurve
+from ghostdesk.profiles.likely_modes import Likely
 from ghostdesk.profiles.location import Place
 from ghostdesk.profiles.modes import Mode
 from ghostdesk.telemetry.events import TelemetrySource
@@ -29,16 +30,20 @@ class ConsentView:
 
 @dataclass(frozen=True, slots=True)
 class PlaceView:
-    """A place; `here` says whether the person is there. Where it is stays on the server."""
+    """A place; `here` says whether the person is there. Where it is stays on the server.
+
+    `probability` is how likely they are there at this hour.
+    """
 
     name: str
     kind: str
     here: bool
+    probability: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class ModeView:
-    """A mode; `probability` is how likely it is to be chosen now."""
+    """A mode; `probability` is how likely it is to be chosen at this hour, `reason` why it is expected (or empty)."""
 
     name: str
     apps: tuple[AppId, ...]
@@ -46,6 +51,7 @@ class ModeView:
     resources: Mapping[str, float]
     chosen: bool
     probability: float
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +134,10 @@ def curve_view(curve: UsageCurve, names: Mapping[AppId, str]) -> CurveView:
     return CurveView(curve.start_s, curve.slot_s, curve.arrival, curve.presence, apps, resources, curve.reasons)
 
 
-def mode_view(mode: Mode, chosen: bool, probability: float) -> ModeView:
-    """A mode as its owner sees it."""
-    return ModeView(mode.name, mode.apps, mode.file_types, asdict(mode.resources), chosen, probability)
+def mode_view(mode: Mode, chosen: bool, likely: Likely | None) -> ModeView:
+    """A mode as its owner sees it; `likely` is None where it is not known how likely it is."""
+    probability, reason = (likely.probability, likely.reason) if likely else (0.0, "")
+    return ModeView(mode.name, mode.apps, mode.file_types, asdict(mode.resources), chosen, probability, reason)
 
 
 class PersonalService(Protocol):
@@ -193,6 +200,6 @@ class PersonalService(Protocol):
         ...
 
 
-def place_view(place: Place, here: str | None) -> PlaceView:
-    """A place as its owner sees it."""
-    return PlaceView(place.name, place.kind, place.name == here)
+def place_view(place: Place, here: str | None, likely: Likely | None) -> PlaceView:
+    """A place as its owner sees it; `likely` is None where it is not known how likely they are there."""
+    return PlaceView(place.name, place.kind, place.name == here, likely.probability if likely else 0.0)

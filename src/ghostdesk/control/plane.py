@@ -205,6 +205,8 @@ class ControlPlane:
             return
         self.loop.profiles.observe(event)
         self.journal.event(event)
+        if event.kind is EventKind.MODE:
+            self.wake.set()  # a mode that is chosen holds at once
 
     async def _await_return(self, ghost: GhostId) -> None:
         try:

@@ -1,21 +1,25 @@
-"""What the profile engine is told beside events: who works as what, and what calendars say."""
+"""What the profile engine is told beside events: who works as what, what calendars say, and whose modes there are."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from ghostdesk.control.calendar_sync import CalendarSync
+from ghostdesk.control.ways import Ways, read_ways
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import UserId
+from ghostdesk.profiles.location import Place
+from ghostdesk.profiles.modes import Mode
 from ghostdesk.profiles.next_app.pool import Attributes
 from ghostdesk.store.protocol import Store
 from ghostdesk.telemetry.calendars.entries import BusyTime
+from ghostdesk.telemetry.events import TelemetrySource
 
 log = logging.getLogger(__name__)
 _BACK_S = 86_400.0
@@ -33,6 +37,10 @@ class TakesSurroundings(Protocol):
         """Busy times of those who opted in, holidays and terms of everyone."""
         ...
 
+    def set_ways(self, modes: Mapping[UserId, Sequence[Mode]], places: Mapping[UserId, Sequence[Place]]) -> None:
+        """Modes and places of those who agree that they are used."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
@@ -41,35 +49,58 @@ class Surroundings:
     attributes: Mapping[UserId, Attributes]
     personal: Mapping[UserId, Sequence[BusyTime]]
     everyone: Sequence[BusyTime]
+    ways: Ways = field(default_factory=Ways)
 
     def tell(self, profiles: TakesSurroundings) -> None:
         """Hand it to the engine."""
         profiles.set_attributes(self.attributes)
         profiles.set_calendars(self.personal, self.everyone)
+        profiles.set_ways(self.ways.modes, self.ways.places)
 
 
-def read_surroundings(store: Store, now_s: float) -> Surroundings:
-    """Read it from the database; busy times of people who do not agree are not there (see `CalendarSync`)."""
+def read_surroundings(
+    store: Store, now_s: float, operator: Collection[TelemetrySource] = tuple(TelemetrySource)
+) -> Surroundings:
+    """Read it from the database; of people who do not agree nothing is there (of busy times see `CalendarSync`).
+
+    Args:
+        operator: sources that the operator allows.
+    """
     attributes = {u.user: Attributes(u.job_role, u.department) for u in store.users() if u.job_role or u.department}
     personal: dict[UserId, list[BusyTime]] = defaultdict(list)
     everyone: list[BusyTime] = []
     for user, busy in store.busy_times(now_s - _BACK_S, now_s + _AHEAD_S):
         (everyone if user is None else personal[user]).append(busy)
-    return Surroundings(attributes, dict(personal), everyone)
+    return Surroundings(attributes, dict(personal), everyone, read_ways(store, operator))
 
 
 class ProfileFeed:
     """Keeps the engine told. Reading is done in a thread, telling in the event loop, where the engine is asked."""
 
-    def __init__(self, store: Store, profiles: TakesSurroundings, sync: CalendarSync, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        profiles: TakesSurroundings,
+        sync: CalendarSync,
+        clock: Clock,
+        operator: Collection[TelemetrySource] = tuple(TelemetrySource),
+    ) -> None:
         self._store, self._profiles, self._sync, self._clock = store, profiles, sync, clock
+        self._operator = operator
+
+    def begin(self) -> None:
+        """Tell the engine what is stored, before it learns from history; blocks. Trouble leaves it without."""
+        try:
+            read_surroundings(self._store, self._clock.now_s(), self._operator).tell(self._profiles)
+        except GhostdeskError as error:
+            log.warning("calendars, job roles and modes cannot be read: %s", error)
 
     async def renew(self) -> None:
         """Read calendars that are due, and tell the engine; what cannot be read stays as it was told last."""
         now_s = self._clock.now_s()
         try:
             await asyncio.to_thread(self._sync.sync_all, now_s)
-            found = await asyncio.to_thread(read_surroundings, self._store, now_s)
+            found = await asyncio.to_thread(read_surroundings, self._store, now_s, self._operator)
         except GhostdeskError as error:
             log.warning("calendars and job roles cannot be read: %s", error)
             return

@@ -21,11 +21,14 @@ from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.baselines.hour_of_week import HourOfWeekArrivals, Outlook
 from ghostdesk.profiles.baselines.sessions import ACTIVITY
-from ghostdesk.profiles.baselines.slots import EARLIEST_S, LATEST_S, sane
+from ghostdesk.profiles.baselines.slots import EARLIEST_S, LATEST_S, WeekSlots, sane
 from ghostdesk.profiles.desktop_needs import DesktopNeeds, Doubles
 from ghostdesk.profiles.diary import Diary
 from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, UsageCurve
 from ghostdesk.profiles.forecast_watch import ArrivalHealth, ArrivalWatch, NextAppHealth
+from ghostdesk.profiles.likely_modes import LikelyModes
+from ghostdesk.profiles.location import Place
+from ghostdesk.profiles.modes import Mode
 from ghostdesk.profiles.next_app.forecasts import NextAppForecasts
 from ghostdesk.profiles.next_app.pool import Attributes
 from ghostdesk.profiles.reasons import app_reason, arrival_reason
@@ -86,6 +89,8 @@ class UserProfileEngine:
         self._refit: Refit | None = None
         self._curve_models = dict(curve_models or {})
         self._diary = Diary()
+        self.ways = LikelyModes(WeekSlots(timezone, _HALF_HOUR_S))
+        """People's modes and places."""
         self._forget_all()
 
     def fit(self, history: History, now_s: float) -> None:
@@ -108,11 +113,16 @@ class UserProfileEngine:
         self._diary.set(personal, everyone)
         self._changes += 1
 
+    def set_ways(self, modes: Mapping[UserId, Sequence[Mode]], places: Mapping[UserId, Sequence[Place]]) -> None:
+        """Replace everyone's definitions of modes and places: of those who agree that they are used."""
+        self.ways.define(modes, places)
+
     def forget(self, user: UserId) -> None:
         """Drop everything that is held of this person, also what they lent to others."""
         if self._refit is not None:
             self._refit.spoiled = True
         self._diary.forget(user)
+        self.ways.forget(user)
         self._arrivals.forget(user)
         self._apps.forget(user)
         self._needs.forget(user)
@@ -168,6 +178,7 @@ class UserProfileEngine:
         self._arrivals.observe(event)
         if apps_after <= RECALLED:
             self._apps.observe(event, apps_after=apps_after)
+        self.ways.observe(event)
         if self._refit is not None:
             self._refit.note(event)
         self._needs.observe(event)
@@ -187,7 +198,7 @@ class UserProfileEngine:
         arrival = tick.arrival[index]
         apps = self._apps_of(user, now_s)
         usual, high = self._needs.usual_and_high(user, now_s)
-        return UsageCurve(
+        curve = UsageCurve(
             user,
             now_s,
             self._slot_s,
@@ -198,6 +209,7 @@ class UserProfileEngine:
             high=high,
             reasons=self._reasons(user, now_s, tick.numbers[arrival.index(max(arrival))], apps),
         )
+        return self.ways.raised(curve)
 
     def usage_curve(self, user: UserId, now_s: float, horizon_s: float, slot_s: float) -> UsageCurve:
         """The user's curve over any window from one slot to a week, with applications and resources slot by slot."""
@@ -277,6 +289,7 @@ class UserProfileEngine:
     def _forget_all(self) -> None:
         self._arrivals = HourOfWeekArrivals(self._timezone, _HALF_HOUR_S)
         self._arrival_watch = ArrivalWatch()
+        self.ways.restart()
         self._apps = self._new_apps(self._trained, self._judged)
         self._refit = None
         self._needs = DesktopNeeds(self._curve_models, self._near_resources)

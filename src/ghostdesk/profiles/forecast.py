@@ -82,6 +82,38 @@ class Ghostly(Protocol):
         ...
 
 
+MODE_LIKELY = 0.5
+"""From this probability on a mode's applications are launched ahead."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModeNeed:
+    """What a mode of a person asks of their ghost.
+
+    Args:
+        mode: its name.
+        probability: that the person works in it now or comes to; 1 when it is chosen.
+        chosen: whether it is.
+        apps: its applications, the most important first, and those that its file types were opened with.
+        file_types: MIME types that are opened in it.
+        resources: what it takes; zero where its owner did not say.
+        reason: why it is expected, in words for its owner.
+    """
+
+    mode: str
+    probability: float
+    chosen: bool
+    apps: tuple[AppId, ...]
+    file_types: tuple[str, ...]
+    resources: Resources
+    reason: str
+
+    @property
+    def acts(self) -> bool:
+        """Whether it is likely enough to launch its applications ahead."""
+        return self.probability >= MODE_LIKELY
+
+
 @dataclass(frozen=True, slots=True)
 class UsageCurve:
     """What one user will need over a window, slot by slot.
@@ -98,6 +130,7 @@ class UsageCurve:
         in_use: chance that an application is in use in each slot; over all of them never more than `presence`.
         quantiles: of each resource while present, where they were asked for and anything was measured.
         reasons: why, in words that the user understands.
+        modes: what the user's modes ask for, likeliest first; `resources` and `high` hold it already.
     """
 
     user: UserId
@@ -111,6 +144,7 @@ class UsageCurve:
     high: Resources = NOTHING
     in_use: Mapping[AppId, tuple[float, ...]] = field(default_factory=dict)
     quantiles: ResourceQuantiles | None = None
+    modes: tuple[ModeNeed, ...] = ()
 
     def get_requirements_for(self, ghost: Ghostly) -> Resources:
         """What this user's ghost should be able to take now.

@@ -79,6 +79,10 @@ class ModeLikelihood:
         total = sum(odds.values())
         return {name: share / total for name, share in odds.items()}
 
+    def choices(self, user: UserId, mode: str) -> float:
+        """How often the person chose it, fading."""
+        return self._habits.own_choices(user, "always").get(mode, 0.0)
+
     def forget(self, user: UserId, mode: str | None = None) -> None:
         """Take out what came from this person, or their choices of one mode."""
         if mode is None:

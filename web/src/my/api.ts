@@ -16,6 +16,8 @@ export interface Place {
   name: string;
   kind: string;
   here: boolean;
+  /** How likely they are there at this hour, 0 to 1. */
+  probability: number;
 }
 
 /** Amounts as the server counts them; one that is missing or 0 asks for nothing. */
@@ -37,6 +39,8 @@ export interface Mode extends ModeDefinition {
   name: string;
   chosen: boolean;
   probability: number | null;
+  /** Why the mode is expected; empty when it is not. */
+  reason: string;
 }
 
 export interface Calendar {

@@ -74,10 +74,11 @@ export class Modes extends Panel {
   private row(mode: Mode): HTMLElement {
     const text = make("span", { class: "grow" }, make("strong", {}, mode.name), " ");
     if (mode.chosen) text.append(chip("Chosen", "good"));
-    else if (mode.probability !== null && mode.probability > 0) text.append(chip(`${percent(mode.probability)} likely now`, "idle"));
+    else if (mode.probability !== null && mode.probability > 0) text.append(chip(`${percent(mode.probability)} likely at this hour`, "idle"));
     const asks = Object.entries(mode.resources).flatMap(([name, value]) =>
       typeof value === "number" && value > 0 ? [`${(LABELS[name] ?? name).toLocaleLowerCase()} ${amount(name, value)}`] : [],
     );
+    if (mode.reason && !mode.chosen) text.append(make("span", { class: "small block" }, `${mode.reason}: its applications are prepared from 50 % on.`));
     const parts = [mode.apps.map((app) => this.names.get(app) ?? app), inWords(mode.file_types), asks].map((p) => p.join(", "));
     text.append(make("span", { class: "small block" }, parts.filter(Boolean).join(" · ")));
     const { name } = mode;

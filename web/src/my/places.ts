@@ -3,6 +3,7 @@ import { byId, make } from "../dom";
 import { my, type Coordinates, type MyData, type Place } from "./api";
 import { button, chip, confirmed, none, Panel, required } from "./panel";
 import { whereAmI } from "./place_here";
+import { percent } from "./units";
 
 const KINDS: Record<string, string> = { office: "Office", home: "Home", travel: "On the way", other: "Other" };
 const at = ({ latitude, longitude }: Coordinates) => `${latitude.toFixed(2)}, ${longitude.toFixed(2)}`;
@@ -38,6 +39,7 @@ export class Places extends Panel {
   private row(place: Place, on: boolean): HTMLElement {
     const text = make("span", { class: "grow" }, make("strong", {}, place.name), " ", chip(KINDS[place.kind] ?? place.kind, "idle"));
     if (place.here) text.append(" ", chip("You are here", "good"));
+    else if (on && place.probability > 0) text.append(" ", chip(`${percent(place.probability)} likely at this hour`, "idle"));
     const row = make("li", { class: "item" }, text);
     if (on && !place.here) {
       row.append(button("I am here", `here-${place.name}`, () => void this.choose(place), { label: `I am at ${place.name}` }));
