@@ -141,6 +141,8 @@ def test_modes_are_defined_chosen_and_removed(tmp_path: Path) -> None:
         ["kdenlive", "gimp"],
         2**31,
     )
+    assert listed["likely"]["video editing"]["reason"] == "video editing is chosen"
+    assert 0.0 < listed["likely"]["video editing"]["probability"] < 1.0
     assert "video editing" in ghostdesk(tmp_path, "mode", "list", "alice").stdout
     assert ghostdesk(tmp_path, "mode", "choose", "alice").returncode == 0
     assert json.loads(ghostdesk(tmp_path, "mode", "list", "alice", "--json").stdout)["chosen"] is None

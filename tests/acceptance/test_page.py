@@ -329,6 +329,9 @@ def test_the_operator_sees_the_status(page: Any, site: Any) -> None:
     page.wait_for_selector("#ghosts-table td:has-text('spare0')")
     assert "No room" in page.inner_text("#infeasible-table")
     assert "modprobe zram" in page.inner_text("#abilities-table")
+    told = page.inner_text("#forecast-problem")
+    assert "forecast worse than before" in told and "Train again" in told
+    assert "Model 0003. First choice right 40 %, 1.90 nats a step." in page.inner_text("#forecast-model")
     shot(page, "status")
     page.emulate_media(color_scheme="dark")
     shot(page, "status-dark")

@@ -283,6 +283,8 @@ def test_without_leave_to_locate_places_are_chosen_by_hand(page: Any, site: Any)
 
 def test_a_mode_is_defined_chosen_changed_left_and_deleted(page: Any, site: Any) -> None:
     my_data(page, site)
+    expected = "Editing is likely at this hour (62%): its applications are prepared ahead."
+    page.wait_for_selector(f"#modes-list:has-text('{expected}')")
     page.click("#mode-new")
     page.click("#mode-form [type=submit]")
     assert page.get_attribute("#mode-name", "aria-invalid") == "true"

@@ -23,6 +23,7 @@ from ghostdesk.kernel.errors import ConfigError, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import GIB, MIB, Resources
 from ghostdesk.profiles.forecast import LEVELS
+from ghostdesk.profiles.likely_modes import Likely
 from ghostdesk.profiles.modes import Mode
 from ghostdesk.telemetry.consent import OPT_IN, SOURCE_TEXTS
 from ghostdesk.telemetry.events import TelemetrySource
@@ -61,7 +62,10 @@ def sample_data() -> PersonalData:
     return PersonalData(
         consents=consents,
         places=(),
-        modes=(mode_view(editing, False, 0.12), mode_view(reading, True, 0.61)),
+        modes=(
+            mode_view(editing, False, Likely(editing.name, 0.62, False, "Editing is likely at this hour (62%)")),
+            mode_view(reading, True, Likely(reading.name, 0.61, True, "Reading is chosen")),
+        ),
         calendars=(),
         prepared=(
             PreparationView(NOW_S - 3600, "a desktop", "you sign in by 08:30 on most Tuesdays"),
@@ -165,7 +169,7 @@ class FakePersonal:
     async def put_mode(self, user: UserId, mode: Mode) -> None:
         data = self._asked("put_mode", user)
         others = tuple(m for m in data.modes if m.name != mode.name)
-        self.people[user] = replace(data, modes=(*others, mode_view(mode, False, 0.0)))
+        self.people[user] = replace(data, modes=(*others, mode_view(mode, False, None)))
 
     async def delete_mode(self, user: UserId, name: str) -> None:
         data = self._asked("delete_mode", user)

@@ -78,7 +78,10 @@ export class Modes extends Panel {
     const asks = Object.entries(mode.resources).flatMap(([name, value]) =>
       typeof value === "number" && value > 0 ? [`${(LABELS[name] ?? name).toLocaleLowerCase()} ${amount(name, value)}`] : [],
     );
-    if (mode.reason && !mode.chosen) text.append(make("span", { class: "small block" }, `${mode.reason}: its applications are prepared from 50 % on.`));
+    if (mode.reason && !mode.chosen) {
+      const prepared = (mode.probability ?? 0) >= 0.5 ? ": its applications are prepared ahead." : ".";
+      text.append(make("span", { class: "small block" }, `${mode.reason}${prepared}`));
+    }
     const parts = [mode.apps.map((app) => this.names.get(app) ?? app), inWords(mode.file_types), asks].map((p) => p.join(", "));
     text.append(make("span", { class: "small block" }, parts.filter(Boolean).join(" · ")));
     const { name } = mode;
