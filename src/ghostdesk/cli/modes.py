@@ -49,12 +49,12 @@ def list_modes(user: User, config: ConfigOption = None, as_json: JsonOption = Fa
         return
     if modes and not likely:
         out.print(f"Modes are switched off for {who}: nothing is learnt or prepared.", markup=False)
-    table = Table("mode", "chosen", "at this hour", "applications", "file types", "resources")
+    table = Table("mode", "now", "applications", "file types", "resources")
     for mode in modes:
         amounts = _amounts(mode.resources)
         apps, file_types = ", ".join(mode.apps), ", ".join(mode.file_types)
         share = f"{likely[mode.name].probability:.0%}" if mode.name in likely else ""
-        table.add_row(mode.name, "yes" if mode.name == chosen else "", share, apps, file_types, amounts)
+        table.add_row(mode.name, "chosen" if mode.name == chosen else share, apps, file_types, amounts)
     out.print(table)
 
 
