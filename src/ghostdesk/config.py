@@ -74,6 +74,8 @@ class PoolSettings:
     floor: int = 2
     ceiling: int = 8
     target_hit_rate: float = 0.99
+    policy: str = ""
+    """Which policy says how many ghosts to hold, as `ghostdesk replay` writes it; empty goes by the forecast."""
     ghost_cpu_cores: float = 0.5
     ghost_memory_bytes: float = 1.5e9
     active_memory_bytes: float = 6e9

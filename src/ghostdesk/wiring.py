@@ -14,9 +14,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
+from ghostdesk.allocator.policies.choosing import chosen_setting
 from ghostdesk.config import Settings
 from ghostdesk.control.agent_hub import AgentHub
 from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync
@@ -28,18 +30,22 @@ from ghostdesk.control.model_feed import ModelFeed, ServedModel
 from ghostdesk.control.observe import HostObserver
 from ghostdesk.control.personal import Personal
 from ghostdesk.control.plane import ControlPlane
+from ghostdesk.control.policy_feed import PolicyFeed
 from ghostdesk.control.profile_feed import ProfileFeed
 from ghostdesk.control.recover import Recovered, recover
 from ghostdesk.control.supply import Supply
 from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.engines.protocol import AgentEvents, Engine
+from ghostdesk.evaluate.arrivals_events import history_of_events
 from ghostdesk.ghosts.ghost import DesktopTemplate, GhostState
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
-from ghostdesk.kernel.errors import ConfigError, GhostdeskError
+from ghostdesk.kernel.errors import ConfigError, GhostdeskError, ImportFileError
 from ghostdesk.kernel.ids import GhostId, TemplateId, UserId, app_id
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.engine import UserProfileEngine
+from ghostdesk.replay.history import sessions_of
+from ghostdesk.replay.learning import teach
 from ghostdesk.store.protocol import Store
 from ghostdesk.store.sqlite import open_store
 from ghostdesk.telemetry.calendars.addresses import AddressPolicy
@@ -201,6 +207,17 @@ def pool_policy(settings: Settings) -> PoolPolicy:
     )
 
 
+def chosen_policy(settings: Settings, clock: Clock) -> PolicyFeed | None:
+    """The policy that the settings name, none where they name none; raises `ConfigError` for an unknown one."""
+    if not settings.pool.policy:
+        return None
+    try:
+        _, setting = chosen_setting(settings.pool.policy)
+    except ConfigError as error:
+        raise ConfigError(f"pool.policy: {error.cause}", error.mend) from None
+    return PolicyFeed(setting.make(), clock, zone=ZoneInfo(settings.forecast.timezone))
+
+
 class _Eligible:
     """Accounts that may sign in, read from the store now and then: never on the launch path."""
 
@@ -268,6 +285,15 @@ class Ghostdesk:
             events = History()
         self.feed.begin()
         self.loop.profiles.fit(events, now_s)
+        if self.loop.feed is not None:
+            with contextlib.suppress(ImportFileError):  # nobody ever came: there is nothing to learn
+                told = history_of_events(events, ZoneInfo(self.settings.forecast.timezone), "the store")
+                sessions = sessions_of(told.rows, named=True)
+                teach(self.loop.feed, sessions, now_s, self.loop.supply.lead_time)
+            for ghost in self.loop.manager:
+                if ghost.state is GhostState.ACTIVE and ghost.owner is not None:
+                    self.loop.feed.resumed(ghost.owner)
+            self.loop.feed.others_left(now_s)
 
     def ready_ghosts(self) -> int:
         """How many generic ghosts wait."""
@@ -318,7 +344,7 @@ def assemble(
     )
     loop = ControlLoop(
         manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, hub, observer, supply, policy, clock,
-        horizon_s=forecast.horizon_s, eligible=_Eligible(store, clock),
+        horizon_s=forecast.horizon_s, eligible=_Eligible(store, clock), feed=chosen_policy(settings, clock),
     )  # fmt: skip
     personal = Personal(loop, journal, clock, sources=telemetry.sources, timezone=forecast.timezone)
     plane = plane_type(loop, executor, engine, hub, hub, journal, clock, personal)

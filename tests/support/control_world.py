@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,13 @@ import numpy as np
 
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
+from ghostdesk.allocator.policies.seam import Policy
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
 from ghostdesk.control.observe import HostObserver
 from ghostdesk.control.plane import ControlPlane
+from ghostdesk.control.policy_feed import PolicyFeed
 from ghostdesk.control.recover import recover
 from ghostdesk.control.supply import Supply
 from ghostdesk.engines.simulated import SIMULATED_TEMPLATE, SimulatedAgents, SimulatedEngine, SimulatedHost
@@ -92,7 +95,17 @@ class NoApps:
 class World:
     """Build it, script the forecast, inject faults through `host`, let time pass with `pass_time`."""
 
-    def __init__(self, folder: Path, *, seed: int = 1, host: SimulatedHost | None = None, **policy: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int = 1,
+        host: SimulatedHost | None = None,
+        chosen: Policy | None = None,
+        **policy: Any,
+    ) -> None:
+        self.chosen = chosen
+        self.eligible: frozenset[UserId] | None = None
         self.clock = QueueClock(START_S) if host is None else host.clock
         assert isinstance(self.clock, QueueClock)
         self.host = host or SimulatedHost(self.clock, seed=seed)
@@ -119,6 +132,8 @@ class World:
         self.loop = ControlLoop(
             self.manager, self.forecast, ResourceAllocator(), SeamlessTransition(), self.executor, self.agents,
             self.observer, self.supply, self.policy, self.clock,
+            eligible=lambda: self.eligible,
+            feed=PolicyFeed(self.chosen, self.clock, zone=UTC) if self.chosen is not None else None,
         )  # fmt: skip
         self.plane = ControlPlane(
             self.loop, self.executor, self.engine, self.agents, NoApps(), self.journal, self.clock

@@ -156,7 +156,7 @@ def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:
     those who wait."""
     request = draft.request
     on_hand = len(draft.free(GhostState.READY))
-    coming = sum(1 for g in draft.unowned if g.pending in ("build", "wake"))
+    coming = sum(1 for g in draft.unowned if g.coming)
     short = pool.target + len(unserved) + request.waiting - on_hand - coming
     for ghost in draft.free(GhostState.PARKED)[: max(short, 0)]:
         draft.act(ghost, WakeRequested(f"the pool needs {pool.target}: {pool.why}"), "wake-pool")
@@ -214,7 +214,7 @@ def _retire_generic(draft: _Draft, pool: PoolWish, unserved: int) -> None:
     request, policy = draft.request, draft.request.policy
     ready = draft.free(GhostState.READY)
     if request.answer is not None:
-        coming = sum(1 for g in draft.unowned if g.pending in ("build", "wake"))
+        coming = sum(1 for g in draft.unowned if g.coming)
         surplus = max(0, len(ready) + coming - request.waiting - unserved - pool.target)
         for ghost in [*draft.free(GhostState.PARKED), *(ready[-surplus:] if surplus else ())]:
             draft.act(ghost, ReleaseRequested(f"the pool needs only {pool.target}"), "shrink")

@@ -280,7 +280,10 @@ class ControlLoop:
     def _excluded(self) -> frozenset[UserId]:
         """Users in the history who cannot sign in: no account, or a disabled one. Nothing is prepared for them."""
         eligible = self.eligible()
-        return frozenset() if eligible is None else frozenset(self.curves) - eligible
+        if eligible is None:
+            return frozenset()
+        named = self.feed.answer.users if self.feed is not None else frozenset()
+        return (named | self.curves.keys()) - eligible
 
     def _find(self, user: UserId) -> Match:
         return match(self.manager.find_instance_for(user), user)

@@ -117,10 +117,10 @@ class PolicyFeed:
         self._next_s = now_s + self._every_s
         ready = coming = 0
         for ghost in ghosts:
-            if ghost.pending is None:
-                ready += ghost.state is _READY
+            if ghost.coming:
+                coming += 1
             else:
-                coming += ghost.pending in ("build", "wake")
+                ready += ghost.state is _READY and ghost.pending is None
         idle_s = now_s - self._ended_s[: len(self._names)]
         moment = Moment(
             now_s, self._offset_s(now_s), self._next_s, lead.mean_s, lead.spread, ready, coming, active, idle_s
@@ -153,10 +153,18 @@ class PolicyFeed:
         row = self._in_use[user] = self.row(self._row_name(user))
         self._ended_s[row] = np.nan
 
+    def others_left(self, now_s: float) -> None:
+        """Whoever was in use by what was learnt, and was not resumed, is not there any more."""
+        gone = np.isnan(self._ended_s)
+        gone[list(self._in_use.values())] = False
+        self._ended_s[gone] = now_s
+
     def _tell(self, now_s: float) -> None:
         seen_s = now_s if self._seen_s is None else min(self._seen_s, now_s)
         self._seen_s = now_s
         if not self._started and not self._ended:
+            if now_s == seen_s:
+                return
             self.policy.observe(Observed(seen_s, now_s))
             return
         started, started_s = _by_time(self._started)

@@ -74,7 +74,7 @@ class Supply:
 
     def building(self) -> int:
         """How many builds are under way; what is being built belongs to nobody yet."""
-        return sum(1 for g in self._manager.of_nobody() if g.pending == "build")
+        return sum(1 for g in self._manager.of_nobody() if g.coming and g.pending != "wake")
 
     def make(self, event: GhostEvent) -> None:
         """Start a build (or the caching of a template) for a new ghost, unless too many are under way."""
@@ -96,7 +96,7 @@ class Supply:
         self._changed.clear()
         self.waiting += 1
         try:
-            coming = sum(1 for g in self._manager.of_nobody() if g.pending in ("build", "wake"))
+            coming = sum(1 for g in self._manager.of_nobody() if g.coming)
             if coming == 0 or (coming < self.waiting and coming < self._most_at_once):
                 self._build_for(user, policy, coming)
             await self._changed.wait()

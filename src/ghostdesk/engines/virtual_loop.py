@@ -88,6 +88,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return self._closed
 
     def close(self) -> None:
-        """Drop what is left."""
-        self._closed = True
-        self._ready.clear()
+        """Cancel what is left, and let it end."""
+        for task in asyncio.all_tasks(self):
+            task.cancel()
+        asyncio._set_running_loop(self)
+        try:
+            while self._ready:
+                context, callback, args = self._ready.popleft()
+                context.run(callback, *args)
+        finally:
+            asyncio._set_running_loop(None)
+            self._closed = True

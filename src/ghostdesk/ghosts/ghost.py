@@ -82,3 +82,8 @@ class Ghost:
     since_s: float = 0.0
     reason: str = ""
     host: HostId = LOCAL_HOST
+
+    @property
+    def coming(self) -> bool:
+        """Whether it is being made, or woken; one that was just added has its build begun in this moment."""
+        return self.pending in ("build", "wake") or self.state is GhostState.ABSENT

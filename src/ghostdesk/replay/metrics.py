@@ -172,9 +172,9 @@ def phase_s(recording: Recording, window: Window, phase: Phase) -> float:
 
 def waiting_s(recording: Recording, window: Window) -> float:
     """Seconds that people waited for a ghost that was being made, within the window."""
-    missed = (recording.found == 0) & np.isfinite(recording.served_s)
+    missed = (recording.found == 0) & np.isfinite(recording.claimed_s)
     begin = np.clip(recording.start_s[missed], window.judge_s, window.until_s)
-    return float((np.clip(recording.served_s[missed], window.judge_s, window.until_s) - begin).sum())
+    return float((np.clip(recording.claimed_s[missed], window.judge_s, window.until_s) - begin).sum())
 
 
 def waits(wait_s: Floats) -> Waits:

@@ -48,8 +48,8 @@ class Recording:
 
     Args:
         change_s, before, after: when ghosts changed and between which `Phase`s, shape (changes,), in the order of time.
-        start_s, served_s: when people came and when they had a desktop (infinite: never), shape (starts,), in the order
-            in which they were served.
+        start_s, claimed_s, served_s: when people came, when a ghost became theirs, and when they had their desktop
+            (infinite: never), shape (starts,), in the order in which they were served.
         found: whether a ghost was ready for them, shape (starts,).
     """
 
@@ -57,6 +57,7 @@ class Recording:
     before: Ints
     after: Ints
     start_s: Floats
+    claimed_s: Floats
     served_s: Floats
     found: Ints
 
@@ -68,7 +69,8 @@ class Recorder:
         self._clock = clock
         self._now: dict[GhostId, int] = {}
         self._change_s, self._before, self._after = array("d"), array("b"), array("b")
-        self._start_s, self._served_s, self._found = array("d"), array("d"), array("b")
+        self._start_s, self._claimed_s, self._served_s = array("d"), array("d"), array("d")
+        self._found = array("b")
 
     def on_change(self, step: Step, _event: GhostEvent, _outcomes: Sequence[Outcome]) -> None:
         """A ghost took a step."""
@@ -85,9 +87,10 @@ class Recorder:
         else:
             del self._now[ghost.ghost]
 
-    def served(self, start_s: float, served_s: float, *, found: bool) -> None:
+    def served(self, start_s: float, claimed_s: float, served_s: float, *, found: bool) -> None:
         """Somebody who came at `start_s` had their desktop at `served_s`."""
         self._start_s.append(start_s)
+        self._claimed_s.append(claimed_s)
         self._served_s.append(served_s)
         self._found.append(found)
 
@@ -98,6 +101,7 @@ class Recorder:
             np.array(self._before, dtype=np.int64),
             np.array(self._after, dtype=np.int64),
             np.array(self._start_s, dtype=np.float64),
+            np.array(self._claimed_s, dtype=np.float64),
             np.array(self._served_s, dtype=np.float64),
             np.array(self._found, dtype=np.int64),
         )

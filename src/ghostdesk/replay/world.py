@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import tzinfo
 from functools import partial
 from itertools import count
-from typing import Any
 
 import numpy as np
 
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
-from ghostdesk.allocator.policies.seam import Observed, Policy
+from ghostdesk.allocator.policies.seam import Policy
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.loop import ControlLoop
 from ghostdesk.control.observe import HostObserver
@@ -45,6 +44,7 @@ from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.kernel.resources import GIB, Resources
 from ghostdesk.replay.history import Sessions, Window
+from ghostdesk.replay.learning import teach
 from ghostdesk.replay.recorder import NEVER, Recorder, Recording
 from ghostdesk.replay.stand_ins import MemoryJournal, NoForecast
 from ghostdesk.transition.handover import SeamlessTransition
@@ -53,9 +53,6 @@ WARM_UP_S = 7_200.0
 """The loop runs for so long before it is judged, so that it does not begin with an empty pool."""
 _OBSERVE_EVERY_S = 3_600.0
 """No simulated desktop dies by itself: the host is looked at now and then only."""
-_LEARN_STEP_S = 600.0
-_LEARN_FINE_S = 2 * 86_400.0
-_LEARN_MOST_S = 52 * 604_800.0
 _PROGRESS_EVERY = 512
 _NO_LIMIT = 1_000_000
 _MOST_GARBAGE = 200_000
@@ -171,11 +168,10 @@ class _World:
         return self.recorder.recording()
 
     def _learn(self, first: int, begin_s: float) -> None:
-        """Tell the policy of the first so many sessions, in steps; those that go on are in use when the loop begins."""
+        """Teach the policy what was before; of the first so many sessions, those that go on are in use when the loop
+        begins."""
         past = self._sessions
-        rows = [self._feed.row(name) for name in past.names] if first else []
-        number = np.array(rows, dtype=np.int64)
-        self._feed.learn(moments(past, number, first, begin_s), self.loop.supply.lead_time)
+        teach(self._feed, past, begin_s, self.loop.supply.lead_time)
         for index in np.flatnonzero(past.end_s[:first] > begin_s).tolist():
             user = self._user(index)
             self._feed.resumed(user)
@@ -216,10 +212,10 @@ class _World:
         try:
             served = await self.loop.sign_in(user)
         except GhostdeskError:
-            self.recorder.served(start_s, NEVER, found=False)
+            self.recorder.served(start_s, NEVER, NEVER, found=False)
             return
         now_s = self._clock.now_s()
-        self.recorder.served(start_s, now_s, found=served.path != "built")
+        self.recorder.served(start_s, served.ghost.since_s, now_s, found=served.path != "built")
         if end_s > now_s:
             await self._clock.sleep(end_s - now_s)
         await self.loop.end_session(user, "the session ended")
@@ -264,35 +260,8 @@ class _World:
             return True
         held = 0
         for ghost in self.loop.manager.of_nobody():
-            held += ghost.pending == "build" or (ghost.state is GhostState.READY and ghost.pending is None)
+            held += (ghost.state is GhostState.READY and ghost.pending is None) or ghost.coming
         return held - self.loop.supply.waiting != min(self._feed.answer.target, self.loop.policy.ceiling)
-
-
-def moments(sessions: Sessions, number: Any, first: int, until_s: float) -> list[Observed]:
-    """What happened in the year before `until_s`, for a policy to learn from: cut into steps of ten minutes, and into
-    minutes in the last two days, as policies look at the last minutes most closely.
-
-    Args:
-        number: the policy's number of each row, shape (rows,).
-        first: how many sessions started before `until_s`.
-    """
-    row, start_s, end_s = sessions.row[:first], sessions.start_s[:first], sessions.end_s[:first]
-    over = np.flatnonzero(end_s <= until_s)
-    over = over[np.argsort(end_s[over], kind="stable")]
-    if not first:
-        return []
-    fine_s = until_s - _LEARN_FINE_S
-    from_s = max(float(start_s[0]), until_s - _LEARN_MOST_S) // _LEARN_STEP_S * _LEARN_STEP_S
-    coarse, fine = np.arange(from_s, fine_s, _LEARN_STEP_S), np.arange(max(from_s, fine_s), until_s, DECIDE_EVERY_S)
-    edges = np.concatenate((coarse, fine, [until_s]))
-    starts, ends = np.searchsorted(start_s, edges), np.searchsorted(end_s[over], edges)
-    steps = []
-    for step in range(len(edges) - 1):
-        a, b = slice(starts[step], starts[step + 1]), over[ends[step] : ends[step + 1]]
-        steps.append(
-            Observed(float(edges[step]), float(edges[step + 1]), number[row[a]], start_s[a], number[row[b]], end_s[b])
-        )
-    return steps
 
 
 def _simulated(figures: ReplayFigures) -> SimulatedFigures:
