@@ -32,7 +32,7 @@ async def test_the_floor_is_filled_and_held(world: World) -> None:
 
 
 async def test_more_expected_sign_ins_make_a_larger_pool_and_fewer_shrink_it_slowly(world: World) -> None:
-    world.forecast.per_hour = 1800
+    world.forecast.per_hour = 18_000
     await world.pass_time(120)
     assert len(world.manager) > 2
     world.forecast.per_hour = 0
