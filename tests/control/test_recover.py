@@ -1,9 +1,13 @@
 """What a desktop that is found after a crash becomes."""
 
+from pathlib import Path
+
 import pytest
+from control_world import World
 
 from ghostdesk.control.recover import verdict
 from ghostdesk.engines.protocol import ObservedGhost
+from ghostdesk.ghosts.commands import Destroy
 from ghostdesk.ghosts.ghost import GhostState
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.store.protocol import Claim
@@ -47,3 +51,16 @@ def test_kept(seen: ObservedGhost, claim: Claim | None, state: GhostState, owner
 )
 def test_destroyed(seen: ObservedGhost, claim: Claim | None) -> None:
     assert verdict(seen, claim, 5.0) is None
+
+
+async def test_remains_that_cannot_be_removed_at_once_are_removed_later(tmp_path: Path) -> None:
+    world = World(tmp_path, floor=0)
+    await world.clock.run(world.plane.open_desktop(ALICE))
+    (found,) = world.host.desktops
+    world.host.kill(found)
+    world.host.fail(Destroy)
+    await world.crash_and_restart()
+    assert world.states() == {found: "draining"}
+    await world.pass_time(60)
+    assert world.host.desktops == {} and world.states() == {}
+    world.close()

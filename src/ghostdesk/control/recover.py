@@ -59,7 +59,10 @@ async def recover(
         claim = claims.pop(seen.ghost, None)
         ghost = verdict(seen, claim, clock.now_s())
         if ghost is None:
-            await engine.apply(Destroy(seen.ghost))
+            outcome = await engine.apply(Destroy(seen.ghost))
+            if outcome.error is not None:  # the plan tries again, tick by tick
+                log.warning("%s cannot be removed yet: %s", seen.ghost, outcome.error)
+                manager.restore(_draining(seen, clock.now_s()))
             if claim is not None:
                 await journal.quietly(lambda gone=seen.ghost: journal.store.delete_claim(gone))  # type: ignore[misc]
             removed += 1
@@ -73,6 +76,12 @@ async def recover(
     for gone in claims:
         await journal.quietly(lambda gone=gone: journal.store.delete_claim(gone))  # type: ignore[misc]
     return Recovered(kept, active, removed)
+
+
+def _draining(seen: ObservedGhost, now_s: float) -> Ghost:
+    """What is left of a desktop that could not be destroyed; it is nobody's any more."""
+    reason = "what is left after a restart could not be removed"
+    return Ghost(seen.ghost, TemplateId(seen.template), GhostState.DRAINING, since_s=now_s, reason=reason)
 
 
 async def _claims(journal: Journal) -> dict[GhostId, Claim]:
