@@ -33,6 +33,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert json.loads(out)["source"] == "synthetic"
     for seed in ("1", "2"):
         options = ("--epochs", "1", "--hidden", "8", "--seed", seed, "--memory-mib", "512", "--json")
+        options = (*options, "--only", "applications")
         code, out, told = _ghostdesk(folder, "train", "--history", str(folder / "h.csv"), *options)
         assert code == 0, told
         report = json.loads(out)
@@ -70,6 +71,7 @@ def test_a_run_is_told_in_words(trained: Path, tmp_path: Path) -> None:
     code, out, _ = _ghostdesk(tmp_path, "train", "--history", history, "--epochs", "1", "--hidden", "8")
     assert code == 0
     assert "is live now" in out and "held-out loss" in out and "PPM-3 + recency" in out
+    assert "gpu" in out and "never measured" in out, "the usage curves are trained on the same reading"
 
 
 def test_an_unknown_or_damaged_model_is_told(tmp_path: Path) -> None:
@@ -93,3 +95,21 @@ def test_without_torch_it_says_how_to_get_it_and_models_can_still_be_seen(traine
     assert code == 1
     assert "pip install 'ghostdesk[train]'" in told
     assert _ghostdesk(trained, "model", "list", program=("-c", _WITHOUT_TORCH))[0] == 0
+
+
+def test_usage_curves_need_no_torch_and_have_numbers_of_their_own(tmp_path: Path) -> None:
+    history = tmp_path / "h.csv"
+    rows = [
+        f"ada,{1_700_000_000 + 1800 * step},cpu,{1 + (step // 2) % 24 // 12}"
+        for step in range(2 * 24 * 8)  # eight days, every half hour: one core in one half of the day, two in the other
+    ]
+    history.write_text("\n".join(["user,time,event,value", *rows]))
+    words = ("train", "--only", "curves", "--history", str(history), "--json")
+    code, out, told = _ghostdesk(tmp_path, *words, program=("-c", _WITHOUT_TORCH))
+    assert code == 0, told
+    report = json.loads(out)["curves"]
+    assert report["people"] == 1 and report["model"]["number"] == 1
+    assert {one["resource"] for one in report["resources"] if one["challenger"] is not None} == {"cpu_cores"}
+    assert _ghostdesk(tmp_path, "model", "promote", "1", "--curves")[0] == 0
+    listed = json.loads(_ghostdesk(tmp_path, "model", "list", "--curves", "--json")[1])
+    assert [(one["number"], one["live"]) for one in listed] == [(1, True)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,13 @@ from ghostdesk.training.run import TrainerFactory, TrainReport, TrainRequest, Wa
 from ghostdesk.training.run import train as run_training
 from ghostdesk.training.sources import file_source, store_source
 from ghostdesk.wiring import open_settings_store
+
+
+class Part(StrEnum):
+    """What is trained."""
+
+    APPLICATIONS = "applications"
+    CURVES = "curves"
 
 
 def train(
@@ -52,9 +60,9 @@ def train(
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Let a better model go live by itself.")
     ] = True,
-    curves_only: Annotated[
-        bool, typer.Option("--curves-only", help="Train the usage curves alone: needs no PyTorch.")
-    ] = False,
+    only: Annotated[
+        Part | None, typer.Option(help="Train one of the two alone; the curves need no PyTorch.", show_default="both")
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -67,14 +75,14 @@ def train(
     settings = settings_of(config)
     now_s = time.time()
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is loaded, which is later
-    make_trainer = None if curves_only else trainer_factory()
+    make_trainer = None if only is Part.CURVES else trainer_factory()
     store = None
     if history is None:
         store = open_settings_store(settings)
         source = store_source(store, until_s(settings.state.directory, now_s, resume=resume))
     else:
         source = file_source(history, timezone or settings.forecast.timezone)
-    hours, report = CurveHours(now_s), None
+    hours, report, curves = CurveHours(now_s), None, None
     try:
         with _Bars(quiet=as_json) as bars:
             identity = source.identity()
@@ -93,10 +101,11 @@ def train(
                     threads=threads,
                 )
                 report = run_training(request, bars.watcher())
-            curves = train_curves_on(
-                source, hours, settings.state.directory,
-                identity=identity, seed=seed, promote=promote, told=bars.curves,
-            )  # fmt: skip
+            if only is not Part.APPLICATIONS:
+                curves = train_curves_on(
+                    source, hours, settings.state.directory,
+                    identity=identity, seed=seed, promote=promote, told=bars.curves,
+                )  # fmt: skip
     finally:
         if store is not None:
             store.close()
@@ -105,8 +114,9 @@ def train(
         return
     if report is not None:
         _say(report)
-    _say_curves(curves)
-    if curves.live or (report is not None and report.live):
+    if curves is not None:
+        _say_curves(curves)
+    if (curves is not None and curves.live) or (report is not None and report.live):
         out.print("A ghostdesk that runs takes it up within seconds: `ghostdesk status` shows it.")
 
 
@@ -117,7 +127,7 @@ def trainer_factory() -> TrainerFactory:
     except ImportError as error:
         raise ConfigError(
             f"Training needs PyTorch, which is not installed ({error}).",
-            "Install it: pip install 'ghostdesk[train]'. Usage curves need none: ghostdesk train --curves-only.",
+            "Install it: pip install 'ghostdesk[train]'. Usage curves need none: ghostdesk train --only curves.",
         ) from None
 
     def make(config: LstmConfig, seed: int) -> Trainer:
