@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = ("simulate", "history", str(folder / "h.csv"), "--users", "6", "--days", "10", "--events-a-day", "40")
     code, out, _ = _ghostdesk(folder, *made, "--json")
     assert code == 0
-    assert json.loads(out)["source"] == "synthetic"
+    assert json.loads(out)["written"]["source"] == "synthetic"
     for seed in ("1", "2"):
         options = ("--epochs", "1", "--hidden", "8", "--seed", seed, "--memory-mib", "512", "--json")
         options = (*options, "--only", "applications")
