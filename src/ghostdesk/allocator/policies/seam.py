@@ -58,6 +58,7 @@ class Moment:
         lead_spread: standard deviation of the logarithm of that time; 0 where it always takes the same.
         ready, coming, active: ghosts that wait, that are being made, and that are in use.
         idle_s: seconds since the use of each row ended, shape (rows,): infinite where no use is known, NaN in use.
+        row_offset_s: local time minus UTC of each row, shape (rows,), where people live in several zones; else None.
     """
 
     now_s: float
@@ -69,6 +70,7 @@ class Moment:
     coming: int
     active: int
     idle_s: Floats
+    row_offset_s: Floats | None = None
 
     @property
     def week_s(self) -> float:

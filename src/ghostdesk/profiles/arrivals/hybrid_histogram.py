@@ -128,6 +128,10 @@ class HybridHistogram:
         self._counted = enlarged(self._counted, rows)
         self._share.grow(rows)
 
+    def windows_s(self, rows: Ints) -> Floats:
+        """Seconds of idleness from which, and to which, each row is kept ready, shape (rows, 2)."""
+        return np.asarray(self._window_s[rows])
+
     def inside(self, block: SlotBlock) -> Flags:
         """Whether the policy keeps each row ready at some moment of each slot, shape (rows, slots)."""
         window = self._window_s[block.rows]

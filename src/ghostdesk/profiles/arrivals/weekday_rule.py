@@ -23,14 +23,19 @@ class WeekdayRule:
 
     Args:
         cell_s: length of a cell of the week in seconds; a week has to be a whole number of them.
+        of_last_three, of_last_seven: in how many of the last weeks a cell was used that is kept ready; either suffices.
     """
 
     name = "weekday rule"
 
-    def __init__(self, cell_s: int = 3600) -> None:
+    def __init__(
+        self, cell_s: int = 3600, of_last_three: int = _OF_LAST_THREE, of_last_seven: int = _OF_LAST_SEVEN
+    ) -> None:
         if cell_s <= 0 or WEEK_S % cell_s:
             raise ValueError(f"a week is not a whole number of cells of {cell_s} s")
         self._cell_s = cell_s
+        self._of_last_three = of_last_three
+        self._of_last_seven = of_last_seven
         self._words: npt.NDArray[np.uint16] = np.zeros((0, WEEK_S // cell_s), dtype=np.uint16)
         self._week: Ints = np.zeros(0, dtype=np.int64)
         self._share = WindowShare()
@@ -46,7 +51,7 @@ class WeekdayRule:
         ago = np.clip(block.week - self._week[block.rows, None], 0, 15).astype(np.uint16)
         words = self._words[block.rows[:, None], self._cells(block)] << ago
         weeks = (words >> np.uint16(1)) & np.uint16(0x7F)  # the running week is bit 0, and is not over
-        return np.asarray((_BITS[weeks & 7] >= _OF_LAST_THREE) | (_BITS[weeks] >= _OF_LAST_SEVEN))
+        return np.asarray((_BITS[weeks & 7] >= self._of_last_three) | (_BITS[weeks] >= self._of_last_seven))
 
     def hazards(self, block: SlotBlock) -> Floats:
         """See `HazardExpert.hazards`."""
