@@ -19,7 +19,7 @@ from ghostdesk.evaluate.json_out import check_folder, write_json
 from ghostdesk.evaluate.metrics import Interval
 from ghostdesk.kernel.errors import ConfigError
 
-_SLOTS = (5, 10, 15, 20, 30, 60, 120, 240)
+SLOTS = (5, 10, 15, 20, 30, 60, 120, 240)
 
 
 def arrivals(
@@ -50,14 +50,14 @@ def arrivals(
     30 % is from happening 30 % of the time; the last tables say how many people would have found their desktop cold,
     if each were kept ready for so many unused minutes a session.
     """
-    zone = _zone(timezone)
-    until_s = _date_s(train_until, zone) if train_until else None
+    zone = zone_named(timezone)
+    until_s = date_s(train_until, zone) if train_until else None
     check_folder(json_to)
     history = read_arrival_history(file, zone)
     lengths = tuple(slot_minutes or history.slot_minutes)
     for minutes in lengths:
-        if minutes not in _SLOTS:
-            allowed = ", ".join(str(length) for length in _SLOTS)
+        if minutes not in SLOTS:
+            allowed = ", ".join(str(length) for length in SLOTS)
             raise ConfigError(f"Slots of {minutes} minutes cannot be had.", f"Give one of {allowed}.")
     reports = [_scored(history, minutes, until_s) for minutes in lengths]
     console = err if str(json_to) == "-" else out
@@ -167,14 +167,14 @@ def _range(interval: Interval | None, digits: int) -> str:
     return "-" if interval is None else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
-def _zone(name: str) -> tzinfo:
+def zone_named(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
         raise ConfigError(f"There is no time zone {name!r}.", "Give an IANA name such as Europe/Berlin.") from None
 
 
-def _date_s(text: str, zone: tzinfo) -> float:
+def date_s(text: str, zone: tzinfo) -> float:
     try:
         moment = datetime.fromisoformat(text)
         return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()

@@ -1,4 +1,4 @@
-"""What each policy would have cost, had it kept every desktop (or everybody's own) ready: curves, never single points."""
+"""What each policy would have cost, had it kept every desktop, or everybody's own, ready: as curves of its settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from ghostdesk.allocator.policies.seam import PolicyFamily
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory
-from ghostdesk.evaluate.desktops_world import Lead, Progress, RowWorld, Tally
+from ghostdesk.evaluate.desktops_world import AT_ONCE, Lead, Progress, RowWorld, Tally
 from ghostdesk.kernel.errors import ImportFileError
 
 COMPARED_MINUTES = (114, 160)
@@ -85,7 +85,7 @@ def evaluate_desktops(
     slot_s: int,
     *,
     train_until_s: float | None = None,
-    lead: Lead = Lead(),  # noqa: B008
+    lead: Lead = AT_ONCE,
     progress: Progress | None = None,
 ) -> DesktopReport:
     """Judge every setting of every family.
@@ -106,7 +106,7 @@ def evaluate_desktops(
     last_s = max(row.until_s for row in used)
     from_s = first_s + TRAIN_SHARE * (last_s - first_s) if train_until_s is None else train_until_s
     world = RowWorld(used, slot_s, from_s, lead)
-    judged_from_s = world.start_s + world.first_judged * world.slot_s
+    judged_from_s = world.judged_s
     if not any(bool((row.start_s >= judged_from_s).any()) for row in used):
         raise ImportFileError(
             "The history is too short: no session starts in the judged part.", "Give more of it, or --train-until."

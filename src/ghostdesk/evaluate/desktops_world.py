@@ -1,15 +1,15 @@
-"""Judges row policies on a history: each row is kept ready by itself, slot by slot. Exact for its model, no control loop.
+"""Judges row policies on a history: each row is kept ready by itself, slot by slot. There is no control loop.
 
-The model: a policy is asked at the start of every slot which idle rows to hold until the next. A row that is given up
-within a slot stays ready until the slot's end. A row that was not ready takes the lead time to get so; that counts as
-idle. A start is cold where its row is not ready just then. Rows exist from their first use on, which is always cold,
-to the end of their log.
+The model, for which it is exact: a policy is asked at the start of every slot which idle rows to hold until the next.
+A row whose use ends within a slot stays ready until the slot's end. A row that was not ready takes the lead time to get
+so; that counts as idle. A start is cold where its row is not ready just then. Rows exist from their first use on, which
+is always cold, to the end of their log.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ghostdesk.allocator.policies.seam import Flags, Floats, Ints, Moment, Obser
 from ghostdesk.evaluate.arrivals_timeline import HOUR_S, RowUse
 
 _MONTH_S = 30 * 86_400.0
+_DAY_S = 86_400.0
 Progress = Callable[[int, int], None]
 """``(slots_done, slots_total)``."""
 
@@ -43,6 +44,9 @@ class Lead:
             return np.full(rows, self.mean_s)
         normal = np.random.default_rng((self.seed, slot)).normal(size=rows)
         return np.asarray(self.mean_s * np.exp(self.spread * normal - 0.5 * self.spread**2))
+
+
+AT_ONCE = Lead()
 
 
 @dataclass(slots=True)
@@ -71,7 +75,7 @@ class RowWorld:
         lead: how long a row takes to get ready.
     """
 
-    def __init__(self, rows: Sequence[RowUse], slot_s: int, from_s: float, lead: Lead = Lead()) -> None:  # noqa: B008
+    def __init__(self, rows: Sequence[RowUse], slot_s: int, from_s: float, lead: Lead = AT_ONCE) -> None:
         if slot_s <= 0 or (HOUR_S % slot_s and slot_s % HOUR_S):
             raise ValueError(f"a slot of {slot_s} s: an hour has to be a whole number of them, or they of hours")
         used = sorted((row for row in rows if len(row.start_s)), key=lambda row: float(row.start_s[0]))
@@ -85,6 +89,7 @@ class RowWorld:
         self.until_s: Floats = np.array([max(row.until_s, float(row.end_s[-1])) for row in used])
         self.slots = max(1, int(np.ceil((float(self.until_s.max()) - self.start_s) / slot_s)))
         self.first_judged = max(0, int(np.ceil((from_s - self.start_s) / slot_s)))
+        self.judged_s = self.start_s + self.first_judged * self.slot_s
         self.first_s: Floats = np.array([row.start_s[0] for row in used])
         counts = [len(row.start_s) for row in used]
         number = np.repeat(np.arange(len(used)), counts)
@@ -163,7 +168,7 @@ class _Run:
         begin_s = world.start_s + slot * world.slot_s
         end_s = begin_s + world.slot_s
         known = world.known(slot)
-        warm = self._decided(slot, begin_s, end_s, known)
+        warm = self._decided(begin_s, end_s, known)
         fresh = np.isinf(self._ready_s[:, :known]) & (self._ready_s[:, :known] > 0.0)
         ready_s = np.where(fresh, begin_s + world.lead.drawn_s(slot, known), self._ready_s[:, :known])
         self._ready_s[:, :known] = np.where(warm, ready_s, np.inf)
@@ -175,40 +180,45 @@ class _Run:
             self._idle_s[:, month] += idle_s
             self._starts[month] += starts
 
-    def _decided(self, slot: int, begin_s: float, end_s: float, known: int) -> Flags:
+    def _decided(self, begin_s: float, end_s: float, known: int) -> Flags:
         """Which rows each policy holds, shape (policies, known rows)."""
         world = self.world
-        idle_s = np.where(self._busy[:known], np.nan, begin_s - self._end_s[:known])
-        active = int(self._busy.sum())
-        offsets_s = world.offsets_s(self._sessions[:known])
+        busy = self._busy[:known]
+        idle_s = np.where(busy, np.nan, begin_s - self._end_s[:known])
+        active = int(busy.sum())
+        # Rows in use count as ready.
+        ready = (self._ready_s[:, :known] <= begin_s).sum(axis=1) - active
+        held = np.isfinite(self._ready_s[:, :known]) | (self._ready_s[:, :known] < 0.0)
+        coming = held.sum(axis=1) - active - ready
+        moment = Moment(
+            begin_s, world.offset_s, end_s, world.lead.mean_s, world.lead.spread, 0, 0, active, idle_s,
+            world.offsets_s(self._sessions[:known]),
+        )  # fmt: skip
         warm = np.zeros((len(self.policies), known), dtype=bool)
         scores: dict[str, Floats] = {}
         for place, policy in enumerate(self.policies):
-            ready = self._ready_s[place, :known] <= begin_s
-            waiting = int(np.isfinite(self._ready_s[place, :known]).sum() - active)
-            moment = Moment(
-                begin_s, world.offset_s, end_s, world.lead.mean_s, world.lead.spread,
-                int((ready & ~self._busy[:known]).sum()), max(waiting, 0), active, idle_s, offsets_s,
-            )  # fmt: skip
             observed = self._observed[place]
+            if isinstance(policy, ScoredRows) and id(policy) in self._leaders:
+                policy.source.grow(known)
+                if observed is not None:
+                    policy.source.observe(observed)
+                scores[policy.key] = policy.source.scores(moment)
+            if isinstance(policy, ScoredRows) and begin_s < world.judged_s - policy.chooser.memory_s - _DAY_S:
+                continue
             if isinstance(policy, ScoredRows):
-                if id(policy) in self._leaders:
-                    policy.source.grow(known)
-                    if observed is not None:
-                        policy.source.observe(observed)
-                    scores[policy.key] = policy.source.scores(moment)
                 if observed is not None:
                     policy.chooser.observe(observed)
-                decision = policy.chooser.choose(scores[policy.key], moment)
+                held_rows = policy.chooser.choose(scores[policy.key], moment).warm
             else:
+                own = replace(moment, ready=int(ready[place]), coming=int(coming[place]))
                 policy.grow(known)
                 if observed is not None:
                     policy.observe(observed)
                 if isinstance(policy, ClairvoyantRows):
                     policy.foretell(self._next_starts_s(known))
-                decision = policy.decide(moment)
-            if decision.warm is not None:
-                warm[place] = decision.warm & ~self._busy[:known]
+                held_rows = policy.decide(own).warm
+            if held_rows is not None:
+                warm[place] = held_rows & ~busy
         return warm
 
     def _happen(self, slot: int, begin_s: float, end_s: float, warm: Flags) -> tuple[Floats, Floats, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ghostdesk.allocator.policies import (
     always_on,
     clairvoyant_rows,
+    crowd_rows,
     greedy_dual,
     hazard_table,
     hybrid_histogram,
@@ -20,6 +21,7 @@ ROW_FAMILIES: tuple[PolicyFamily, ...] = (
     weekday_rule.FAMILY,
     greedy_dual.FAMILY,
     hazard_table.FAMILY,
+    crowd_rows.FAMILY,
     always_on.FAMILY,
     clairvoyant_rows.FAMILY,
 )

@@ -124,9 +124,7 @@ def _slot_at(moment: Moment, slot_s: float) -> _Slot:
     week = np.floor_divide(monday_s, WEEK_S)
     with np.errstate(invalid="ignore"):
         at_risk = moment.idle_s < DORMANT_S
-    return _Slot(
-        moment.now_s, round(slot_s), week.astype(np.int64), monday_s - week * WEEK_S, moment.idle_s, at_risk
-    )
+    return _Slot(moment.now_s, round(slot_s), week.astype(np.int64), monday_s - week * WEEK_S, moment.idle_s, at_risk)
 
 
 def _stack(columns: list[Floats] | list[Flags] | list[Ints]) -> Floats:

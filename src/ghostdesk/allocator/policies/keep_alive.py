@@ -1,4 +1,4 @@
-"""Fixed keep-alive: a row stays ready for a fixed time after every use, as session hosts and serverless platforms do."""
+"""Fixed keep-alive: a row stays ready for a fixed time after every use, as on serverless platforms."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from ghostdesk.allocator.policies.seam import Floats, Moment, Observed, PolicyFa
 
 
 class TimeSinceUse:
-    """`RowScores`: the shorter the idle time, the higher. It is that of the slot's middle, as slots are decided whole."""
+    """`RowScores`: the shorter the idle time, the higher; it is that of a slot's middle, as slots are held whole."""
 
     def grow(self, rows: int) -> None:
         """Rows do not matter."""

@@ -32,6 +32,9 @@ class RowScores(Protocol):
 class Chooser(Protocol):
     """Picks rows by their scores. One instance lives through one history."""
 
+    memory_s: float
+    """How far back it remembers: what came before that has no effect on what it chooses now."""
+
     def observe(self, observed: Observed) -> None:
         """Learn what happened since the last choice, misses included."""
         ...
@@ -77,6 +80,8 @@ class Threshold:
         code: for the decisions.
         why: what the threshold means, for people.
     """
+
+    memory_s = 0.0
 
     def __init__(self, least: float, code: str, why: str) -> None:
         self._least = least
