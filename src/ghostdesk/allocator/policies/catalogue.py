@@ -22,6 +22,8 @@ ROW_FAMILIES: tuple[PolicyFamily, ...] = (
     greedy_dual.FAMILY,
     hazard_table.FAMILY,
     crowd_rows.FAMILY,
+    crowd_rows.TARGET_FAMILY,
+    crowd_rows.BUDGET_FAMILY,
     always_on.FAMILY,
     clairvoyant_rows.FAMILY,
 )

@@ -7,6 +7,7 @@ pays where its hazard exceeds a price, the same for every row and slot (a fracti
 from __future__ import annotations
 
 from ghostdesk.allocator.policies.row_scores import ScoredRows, Threshold
+from ghostdesk.allocator.policies.row_targets import HitRateTarget, IdleBudget
 from ghostdesk.allocator.policies.seam import Floats, Moment, Observed, PolicyFamily, Setting
 from ghostdesk.profiles.arrivals.crowd_hazard import CrowdHazard
 
@@ -52,9 +53,9 @@ class CrowdScores:
             # The first distance between two moments is the slot from then on.
             self._crowd = CrowdHazard(max(moment.until_s - moment.now_s, LEAST_SLOT_S), self._seed)
             self._crowd.grow(self._rows)
-        offset_s = moment.offset_s if moment.row_offset_s is None else moment.row_offset_s
         lead_s = moment.lead_s * (1.0 + _SPREADS * moment.lead_spread)
-        return self._crowd.hazards(moment.now_s, offset_s, moment.idle_s, min(lead_s, self._crowd.slot_s))
+        ahead_s = min(lead_s, self._crowd.slot_s)
+        return self._crowd.hazards(moment.now_s, moment.offset_s, moment.idle_s, ahead_s, moment.row_offset_s)
 
 
 def _setting(percent: float) -> Setting:
@@ -65,9 +66,31 @@ def _setting(percent: float) -> Setting:
     )
 
 
+def _target(percent: float) -> Setting:
+    return Setting(f"{percent:g} % ready", lambda: ScoredRows(CrowdScores(), HitRateTarget(percent / 100.0), KEY))
+
+
+def _budget(minutes: int) -> Setting:
+    return Setting(f"{minutes} min a session", lambda: ScoredRows(CrowdScores(), IdleBudget(minutes), KEY))
+
+
 FAMILY = PolicyFamily(
     "crowd-rows",
     "ghostdesk, by price",
     "ghostdesk: hazards that know the whole house",
-    tuple(_setting(p) for p in (30, 20, 14, 10, 7, 5, 4, 3.2, 2.6, 2, 1.6, 1.3, 1, 0.8, 0.6, 0.4, 0.2)),
+    tuple(_setting(p) for p in (30, 20, 10, 7, 5, 4, 3, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.4, 0.2)),
+)
+
+TARGET_FAMILY = PolicyFamily(
+    "crowd-target",
+    "ghostdesk, by hit rate",
+    "the same hazards; the price that keeps a hit rate",
+    tuple(_target(percent) for percent in (80, 90, 95, 98, 99, 99.5)),
+)
+
+BUDGET_FAMILY = PolicyFamily(
+    "crowd-budget",
+    "ghostdesk, by idle time",
+    "the same hazards; the price that keeps an idle time a session",
+    tuple(_budget(minutes) for minutes in (15, 35, 58, 87, 114, 160, 212)),
 )

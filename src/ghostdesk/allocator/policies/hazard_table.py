@@ -24,5 +24,5 @@ FAMILY = PolicyFamily(
     "hazard-table",
     "hour-of-week x idle-age table",
     "discrete-time hazard with two time scales (Allison 1982)",
-    tuple(_setting(p) for p in (30, 20, 14, 10, 7, 5, 4, 3.2, 2.6, 2, 1.6, 1.3, 1, 0.8, 0.6, 0.4, 0.2)),
+    tuple(_setting(p) for p in (30, 20, 10, 7, 5, 4, 3, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.4, 0.2)),
 )

@@ -22,7 +22,7 @@ _MONDAY_S = 3 * 86_400.0
 _HIDDEN = 32
 _RING = 200_000
 _BATCH = 512
-_FIRST_CASES = 2_000
+_FIRST_CASES = 500
 _CASES_A_STEP = 96
 _NEGATIVES_A_START = 4.0
 _LEAST_SHARE = 0.02
@@ -103,17 +103,20 @@ class CrowdHazard:
             if row < len(case.came) and time_s < case.until_s:
                 case.came[row] = True
 
-    def hazards(self, now_s: float, offset_s: float | Floats, idle_s: Floats, ahead_s: float = 0.0) -> Floats:
+    def hazards(
+        self, now_s: float, offset_s: float, idle_s: Floats, ahead_s: float = 0.0, row_offset_s: Floats | None = None
+    ) -> Floats:
         """The chance that each row's use starts within a slot and `ahead_s` more, shape (rows,); 0 in use, or dormant.
 
         Args:
             now_s: UTC seconds; a slot or more after the last time begins a new slot, from which is learnt.
-            offset_s: local time minus UTC, of all rows or of each.
+            offset_s: local time minus UTC.
             idle_s: seconds since each row's last use ended, shape (rows,): NaN in use, infinite where none is known.
             ahead_s: seconds until a desktop that is begun is ready.
+            row_offset_s: local time minus UTC of each row, where they are not all the same.
         """
-        house_s = now_s + _MONDAY_S + (offset_s if isinstance(offset_s, float) else float(np.median(offset_s)))
-        rows_s = np.broadcast_to(now_s + _MONDAY_S + np.asarray(offset_s), idle_s.shape)
+        house_s = now_s + _MONDAY_S + offset_s
+        rows_s = np.broadcast_to(house_s if row_offset_s is None else now_s + _MONDAY_S + row_offset_s, idle_s.shape)
         hour = np.minimum((rows_s % WEEK_S // 3600.0).astype(np.int64), 167)
         with np.errstate(invalid="ignore"):
             idle = idle_s < DORMANT_S
