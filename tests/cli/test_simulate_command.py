@@ -1,16 +1,19 @@
 """`ghostdesk simulate`, as somebody without a history meets it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ghostdesk.cli import main
+
 
 def _simulate(*words: object) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "ghostdesk", "simulate", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    command, wide = [sys.executable, "-m", "ghostdesk", "simulate", *map(str, words)], {**os.environ, "COLUMNS": "160"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=wide)
 
 
 def test_a_history_with_everything(tmp_path: Path) -> None:
@@ -33,6 +36,8 @@ def test_a_history_with_everything(tmp_path: Path) -> None:
 def test_scenarios_are_taught_and_a_state_log_is_written(tmp_path: Path) -> None:
     taught = json.loads(_simulate("list", "--json").stdout)
     assert [one["example"] for one in taught][1] == "monday-storm"
+    told = _simulate("list")
+    assert told.returncode == 0 and "fire-drill:" in told.stdout and "MINUTES]" in told.stdout
     done = _simulate("states", tmp_path / "s.csv", "--desktops", 5, "--days", 7, "--json")
     assert done.returncode == 0 and json.loads(done.stdout)["source"] == "synthetic"
 
@@ -53,10 +58,14 @@ def test_scenarios_are_taught_and_a_state_log_is_written(tmp_path: Path) -> None
         (("check", "--figures", "/nonexistent"), "cannot be read"),
     ],
 )
-def test_mistakes_are_told_with_a_mend_and_leave_nothing(tmp_path: Path, words: tuple[object, ...], cause: str) -> None:
-    command = [sys.executable, "-m", "ghostdesk", "simulate", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    said = " ".join(done.stderr.split())
-    assert cause in said and "mend:" in said
+def test_mistakes_are_told_with_a_mend_and_leave_nothing(
+    tmp_path: Path, words: tuple[object, ...], cause: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["ghostdesk", "simulate", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = " ".join(capsys.readouterr().err.split())
+    assert ended.value.code == 1 and cause in said and "mend:" in said
     assert not list(tmp_path.iterdir())

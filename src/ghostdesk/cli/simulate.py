@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from ghostdesk.cli.common import JsonOption, err, out, print_json
 from ghostdesk.cli.simulate_calibration import calibrate, check
@@ -88,11 +89,15 @@ def history(
     if as_json:
         print_json({"written": written, "calendars": calendars, "calendar_files": written_calendars})
         return
-    out.print(f"{written.path}: {written.events:,} synthetic events of {written.users:,} people who do not exist")
+    _say(f"{written.path}: {written.events:,} synthetic events of {written.users:,} people who do not exist")
     if written.files_path is not None:
-        out.print(f"{written.files_path}: {written.files_opened:,} synthetic openings of files that do not exist")
+        _say(f"{written.files_path}: {written.files_opened:,} synthetic openings of files that do not exist")
     if calendars is not None:
-        out.print(f"{calendars}: {written_calendars:,} files of synthetic calendars, holidays and terms")
+        _say(f"{calendars}: {written_calendars:,} files of synthetic calendars, holidays and terms")
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False, highlight=False)
 
 
 @app.command("list")
@@ -103,7 +108,7 @@ def list_scenarios(as_json: JsonOption = False) -> None:
         return
     table = Table("written", "for example", "what happens")
     for row in TAUGHT:
-        table.add_row(*row)
+        table.add_row(*(Text(cell) for cell in row))  # what may be left out is in brackets, as markup is
     out.print(table)
     out.print("Times are UTC, dates those of the history: it begins on Monday, 2024-12-30.")
 
@@ -126,7 +131,7 @@ def states(
     if as_json:
         print_json(written)
     else:
-        out.print(
+        _say(
             f"{written.path}: {written.rows:,} synthetic changes of state of {written.desktops:,} desktops that do not "
             f"exist; {written.starts:,} starts, and {written.turned_away:,} visitors found no seat"
         )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
+
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.replay.synthetic.documents import MIME_TYPES
 from ghostdesk.replay.synthetic.happenings import KINDS, Happenings
@@ -19,6 +21,8 @@ COLUMNS = ("source", "user", "time", "event", "app", "value", "detail", "departm
 """The importer passes over `source`, `department` and `job_role`; `ghostdesk train` reads the last two."""
 FILE_COLUMNS = ("source", "user", "time", "app", "path", "size_bytes")
 """Of the log of files that were opened, for which `ghostdesk import` has no form: paths never leave a real desktop."""
+
+_MILLISECONDS = [f".{ms:03d}" for ms in range(1000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def write_workload(
         if log is not None:
             log.write(",".join(FILE_COLUMNS) + "\n")
         for block in workload.blocks():
-            stream.writelines(event_lines(block))
+            stream.write(event_text(block))
             if log is not None:
                 log.writelines(file_lines(block))
             people += len(block.people.index)
@@ -69,18 +73,25 @@ def write_workload(
     return Written(path, workload.users, events, SOURCE, files_path, opened if files_path is not None else 0)
 
 
-def event_lines(block: Happenings) -> Iterator[str]:
-    """A line for each event; written with f-strings, as a million people have fifty million."""
+def event_text(block: Happenings) -> str:
+    """A line for each event; as plainly as can be, as a million people have sixty million."""
     persons = [block.people.person(row) for row in range(len(block.people.index))]
     begin = [f"{SOURCE},{one.user}," for one in persons]
     end = [f",{one.department},{one.job_role}\n" for one in persons]
     kinds, names, mimes = [f",{kind.value}," for kind in KINDS], [*NAMES, ""], [*MIME_TYPES, ""]
-    columns = (block.row.tolist(), block.time_ms.tolist(), block.kind.tolist(), block.app.tolist(),
-               block.value.tolist(), block.mime.tolist())  # fmt: skip
-    for row, time_ms, kind, app, value, mime in zip(*columns, strict=True):
-        time = f"{time_ms // 1000}.{time_ms % 1000:03d}"
-        said = f"{value:.12g}" if value == value else ""  # noqa: PLR0124 - NaN is none
-        yield f"{begin[row]}{time}{kinds[kind]}{names[app]},{said},{mimes[mime]}{end[row]}"
+    second, rest = np.divmod(block.time_ms, 1000)
+    values = [
+        f"{value:.12g}" if known else ""
+        for value, known in zip(block.value.tolist(), (~np.isnan(block.value)).tolist(), strict=True)
+    ]
+    columns = (block.row.tolist(), second.tolist(), rest.tolist(), block.kind.tolist(), block.app.tolist(), values,
+               block.mime.tolist())  # fmt: skip
+    return "".join(
+        [
+            f"{begin[row]}{time_s}{_MILLISECONDS[ms]}{kinds[kind]}{names[app]},{value},{mimes[mime]}{end[row]}"
+            for row, time_s, ms, kind, app, value, mime in zip(*columns, strict=True)
+        ]
+    )
 
 
 def file_lines(block: Happenings) -> Iterator[str]:
