@@ -20,7 +20,7 @@ from ghostdesk.training.sources import HistorySource, ReadNotes
 
 HOURS_KEPT: Final = 5 * 7 * 24
 MOST_PEOPLE: Final = 500
-"""People whose hours are kept: 34 kB each, 17 MB in all."""
+"""People whose hours are kept: 50 kB each, 25 MB in all."""
 _TOO_FAR_AHEAD_S: Final = 86_400.0
 _OUTLYING_H: Final = 14 * 24
 
