@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
@@ -26,7 +29,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     def __init__(self) -> None:
         self.when_idle: Callable[[], bool] = lambda: False
         self._ready: deque[tuple[Context, Callable[..., object], tuple[Any, ...]]] = deque()
-        self._running = self._closed = False
+        self._running = self._closed = self._interrupted = False
 
     def run_until_complete(self, future: Any) -> Any:
         """Run until it is done, and give its result; raises `RuntimeError` when nothing could ever end it."""
@@ -37,15 +40,35 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         asyncio._set_running_loop(self)
         self._running = True
         try:
-            self._turn(task)
+            with self._ctrl_c_between_callbacks():
+                self._turn(task)
             return task.result()
         finally:
             self._running = False
             asyncio._set_running_loop(None)
 
+    @contextmanager
+    def _ctrl_c_between_callbacks(self) -> Iterator[None]:
+        """Ctrl-C in the midst of a task would be that task's failure; between two it is the end of the run."""
+        main = threading.current_thread() is threading.main_thread()
+        if not main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+            yield
+            return
+
+        def pressed(_number: int, _frame: object) -> None:
+            self._interrupted = True
+
+        signal.signal(signal.SIGINT, pressed)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
     def _turn(self, task: asyncio.Future[Any]) -> None:
         ready, pop = self._ready, self._ready.popleft
         while not task.done():
+            if self._interrupted:
+                raise KeyboardInterrupt
             while ready:
                 context, callback, args = pop()
                 try:
