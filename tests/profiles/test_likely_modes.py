@@ -94,6 +94,10 @@ def test_file_types_bring_the_application_that_they_were_opened_with() -> None:
         ways.observe(UsageEvent(at_s, EventKind.APP_FOCUS, ADA, app))
         ways.observe(UsageEvent(at_s, EventKind.FILE_OPENED, ADA, detail="video/mp4"))
     assert ways.needs(ADA, at_s)[0].apps == (KDENLIVE, GIMP, PLAYER)
+    ways.tell(ADA, (EDITING,), (), habit(), files=True)
+    assert ways.needs(ADA, at_s)[0].apps == (KDENLIVE, GIMP, PLAYER)
+    ways.tell(ADA, (EDITING,), (), habit(), files=False)
+    assert ways.needs(ADA, at_s)[0].apps == (KDENLIVE, GIMP), "she refused that files are looked at"
 
 
 def test_a_likely_mode_raises_what_its_ghost_needs_by_its_chance_and_a_chosen_one_whole() -> None:

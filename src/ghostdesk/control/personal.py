@@ -212,7 +212,7 @@ class Personal:
         places = await self._journal.run(lambda: store.places(user) if TelemetrySource.PLACE in sources else ())
         events = await self._journal.run(lambda: read_events(store, user, sources, now_s) if modes or places else [])
         if sources == self.sources_of(user):  # a refusal that came meanwhile tells for itself
-            ways.tell(user, modes, places, events)
+            ways.tell(user, modes, places, events, files=TelemetrySource.FILES in sources)
 
     def _need(self, user: UserId, source: TelemetrySource) -> None:
         if source not in self.sources_of(user):

@@ -16,7 +16,7 @@ from ghostdesk.telemetry.events import SOURCE_OF, EventKind, TelemetrySource, Us
 
 _LOOK_BACK_S = 17 * 7 * 86_400.0
 _HALF_HOUR_S = 1800
-_TOLD = (EventKind.SIGN_IN, EventKind.MODE, EventKind.PLACE, EventKind.FILE_OPENED)
+_TOLD = (EventKind.SIGN_IN, EventKind.MODE, EventKind.PLACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,6 @@ def ways_of_store(
     found = read_ways(store, operator)
     ways = LikelyModes(WeekSlots(timezone, _HALF_HOUR_S))
     ways.define(found.modes, found.places)
-    for event in store.events(since_s=now_s - _LOOK_BACK_S, kinds=_TOLD[:3]):
+    for event in store.events(since_s=now_s - _LOOK_BACK_S, kinds=_TOLD):
         ways.observe(event)
     return ways

@@ -99,11 +99,25 @@ class LikelyModes:
         for user in modes.keys() | places.keys():
             self._define(user, modes.get(user, ()), places.get(user, ()))
 
-    def tell(self, user: UserId, modes: Sequence[Mode], places: Sequence[Place], events: Iterable[UsageEvent]) -> None:
-        """Learn one person anew: what they defined, and what happened, in order."""
+    def tell(
+        self,
+        user: UserId,
+        modes: Sequence[Mode],
+        places: Sequence[Place],
+        events: Iterable[UsageEvent],
+        *,
+        files: bool = False,
+    ) -> None:
+        """Learn one person anew: what they defined, and what happened, in order.
+
+        With `files` it stays known which applications their files were opened with; the events do not tell it.
+        """
+        before = self._people.get(user)
         self.forget(user)
         if modes or places:
             self._define(user, modes, places)
+            if files and before is not None:
+                self._people[user].openers, self._people[user].app = before.openers, before.app
             for event in events:
                 self.observe(event)
 
