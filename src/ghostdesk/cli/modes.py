@@ -53,7 +53,8 @@ def list_modes(user: User, config: ConfigOption = None, as_json: JsonOption = Fa
     for mode in modes:
         amounts = _amounts(mode.resources)
         apps, file_types = ", ".join(mode.apps), ", ".join(mode.file_types)
-        share = f"{likely[mode.name].probability:.0%}" if mode.name in likely else ""
+        found = likely.get(mode.name)
+        share = f"{found.probability:.0%}" if found is not None and found.reason else ""  # not before it was chosen
         table.add_row(mode.name, "chosen" if mode.name == chosen else share, apps, file_types, amounts)
     out.print(table)
 

@@ -181,7 +181,8 @@ class LikelyModes:
 
     def _chose(self, user: UserId, person: _Person, event: UsageEvent) -> None:
         name = event.detail or NO_MODE
-        self._modes.observe(user, name, self._situation(person, event.time_s))
+        if name:  # leaving one says when it ends, not when it begins
+            self._modes.observe(user, name, self._situation(person, event.time_s))
         person.mode, person.mode_s = name, event.time_s
         person.waiting = None
 
@@ -205,8 +206,10 @@ class LikelyModes:
         shares = self._mode_shares(user, person, at)
         found = []
         for mode in person.modes:
-            chosen, share = mode.name == at.mode, shares[mode.name]
-            known = self._modes.choices(user, mode.name) >= _FEWEST_CHOICES
+            times = self._modes.choices(user, mode.name)
+            # Nested circumstances tell the same choices again; the rule of succession bounds what they can tell.
+            known, chosen = times >= _FEWEST_CHOICES, mode.name == at.mode
+            share = min(shares[mode.name], (times + 1.0) / (times + 2.0)) if known else shares[mode.name]
             word = "likely" if share >= MODE_LIKELY else "possible"
             words = f"{mode.name} is {word} at this hour ({share:.0%})" if known else ""
             found.append(Likely(mode.name, share, chosen, f"{mode.name} is chosen" if chosen else words))
@@ -271,13 +274,14 @@ class LikelyModes:
         return ModeNeed(mode.name, probability, likely.now, apps, mode.file_types, mode.resources, likely.reason)
 
     def _situation(self, person: _Person, time_s: float) -> Situation:
+        """Having chosen no mode is no evidence of its own: it would count what the hour tells a second time."""
         weekday, hour = self._slots.clock(time_s)
         return Situation(
             time_s=time_s,
             hour=hour,
             weekday=weekday,
             place=person.place if time_s - person.place_s < PRESENT_S else None,
-            mode=person.mode if time_s - person.mode_s < PRESENT_S else NO_MODE,
+            mode=(person.mode or None) if time_s - person.mode_s < PRESENT_S else None,
         )
 
     def _mode_shares(self, user: UserId, person: _Person, at: Situation) -> dict[str, float]:

@@ -74,7 +74,7 @@ export class Modes extends Panel {
   private row(mode: Mode): HTMLElement {
     const text = make("span", { class: "grow" }, make("strong", {}, mode.name), " ");
     if (mode.chosen) text.append(chip("Chosen", "good"));
-    else if (mode.probability !== null && mode.probability > 0) text.append(chip(`${percent(mode.probability)} likely at this hour`, "idle"));
+    else if (mode.probability !== null && mode.reason) text.append(chip(`${percent(mode.probability)} likely at this hour`, "idle"));
     const asks = Object.entries(mode.resources).flatMap(([name, value]) =>
       typeof value === "number" && value > 0 ? [`${(LABELS[name] ?? name).toLocaleLowerCase()} ${amount(name, value)}`] : [],
     );
