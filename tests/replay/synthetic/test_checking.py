@@ -62,7 +62,7 @@ def test_desktops_agree_with_a_later_year_than_they_were_fitted_to(tmp_path: Pat
         year.write(next(whole))
         year.writelines(line for line in whole if line.endswith("\n") and ",2016-" in line)
     found = measure_desktops(path, DATA / "desktop-sessions" / "semesters.csv", None)
-    agree("desktop-starts", found.figures, most_wrong=3)  # that year differs from those before in so much
+    agree("desktop-starts", found.figures, most_wrong=1)  # that summer was quieter than those before
 
 
 @recorded
@@ -73,7 +73,7 @@ def test_resources_agree_with_some_of_the_recorded_machines(tmp_path: Path) -> N
     kept = set(sorted(set(names))[::3])
     path = tmp_path / "some.parquet"
     parquet.write_table(table.filter([name in kept for name in names]), path)
-    agree("resources", measure_resources(path).figures, most_wrong=3)  # a third of the machines
+    agree("resources", measure_resources(path).figures, most_wrong=2)  # a third of the machines
 
 
 def test_terms_with_a_mistyped_year_are_left_out(tmp_path: Path) -> None:
