@@ -6,14 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ghostdesk.evaluate.arrivals_timeline import (
-    DORMANT_S,
     SESSION_GAP_S,
     RowUse,
     Timeline,
     lonely_times,
+    sessions_from_events,
     sessions_from_signs,
     start_counts,
 )
+from ghostdesk.profiles.arrivals.rows_in_use import DORMANT_S
+from ghostdesk.telemetry.events import EventKind
 
 SLOT_S = 600
 MONDAY_S = 4 * 86_400.0  # 1970-01-05, 00:00 UTC
@@ -27,12 +29,33 @@ def test_signs_of_life_within_two_hours_are_one_session() -> None:
 
 
 def test_a_sign_out_ends_the_session_at_once_and_one_alone_is_none() -> None:
-    times = np.array([0.0, 100.0, 200.0])
-    use = sessions_from_signs("u", times, np.zeros(3), np.array([False, True, False]))
+    use = sessions_from_events(
+        "u", [(200.0, EventKind.ACTIVE), (0.0, EventKind.APP_FOCUS), (100.0, EventKind.SIGN_OUT)]
+    )
     assert use.start_s.tolist() == [0.0, 200.0]
     assert use.end_s.tolist() == [100.0, 200.0 + SESSION_GAP_S]
-    alone = sessions_from_signs("u", np.array([5.0]), np.zeros(1), np.array([True]))
+    alone = sessions_from_events("u", [(5.0, EventKind.SIGN_OUT)])
     assert not len(alone.start_s)
+    late = sessions_from_events(
+        "u", [(0.0, EventKind.ACTIVE), (50_000.0, EventKind.SIGN_OUT), (60_000.0, EventKind.SIGN_OUT)]
+    )
+    assert late.end_s.tolist() == [SESSION_GAP_S]
+
+
+def test_whoever_signed_in_stays_until_they_sign_out_or_for_twelve_hours() -> None:
+    hour_s = 3600.0
+    use = sessions_from_events(
+        "u",
+        [
+            (0.0, EventKind.SIGN_IN),
+            (8 * hour_s, EventKind.SIGN_OUT),
+            (24 * hour_s, EventKind.SIGN_IN),
+            (48 * hour_s, EventKind.SIGN_IN),
+            (51 * hour_s, EventKind.SIGN_IN),
+        ],
+    )
+    assert use.start_s.tolist() == [0.0, 24 * hour_s, 48 * hour_s, 51 * hour_s]
+    assert use.end_s.tolist() == [8 * hour_s, 36 * hour_s, 51 * hour_s, 63 * hour_s]
 
 
 def test_order_of_rows_does_not_matter() -> None:

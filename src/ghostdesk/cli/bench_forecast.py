@@ -20,7 +20,7 @@ def forecast(
 ) -> None:
     """Time to take in an event, a tick's forecasts for everybody, and bytes a user; the people are synthetic.
 
-    A million users (`--users 10000,100000,1000000`) take some minutes to make and 3 GiB of memory.
+    A million users (`--users 10000,100000,1000000`) take some minutes to make and 5 GiB of memory.
     """
     try:
         counts = [int(one) for one in users.split(",")]
@@ -42,13 +42,25 @@ def _show(cost: ForecastCost) -> None:
         f"n = {len(absorb)}. One user's curve after it: {np.median(curve):.2f} ms. "
         f"A person with {len(cost.absorb_s) and 400} events takes {cost.person_bytes / 1024:.0f} KiB beside the arrays."
     )
-    table = Table("synthetic users", "a tick", "first tick of a half hour", "a user and tick", "hot bytes a user")
+    table = Table(
+        "synthetic users",
+        "a tick",
+        "first tick of an hour",
+        "of a week",
+        "an event, 99 %",
+        "a user and tick",
+        "hot bytes a user",
+        "process at most",
+    )
     for tick in cost.ticks:
         table.add_row(
             f"{tick.users:,}",
             f"{tick.tick_s:.2f} s",
-            f"{tick.new_slot_s:.2f} s",
+            f"{tick.new_hour_s:.2f} s",
+            f"{tick.new_week_s:.2f} s",
+            f"{tick.absorb_s * 1e3:.2f} ms",
             f"{tick.tick_s / tick.users * 1e6:.1f} µs",
             f"{tick.hot_bytes:.0f}",
+            f"{tick.peak_bytes / 2**20:,.0f} MiB",
         )
     out.print(table)

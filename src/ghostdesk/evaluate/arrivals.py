@@ -18,9 +18,9 @@ from ghostdesk.evaluate.arrivals_scores import HazardScore, ScoreSummary, WarmPo
 from ghostdesk.evaluate.arrivals_timeline import HOUR_S, Timeline, UseChunk, cut, start_counts
 from ghostdesk.evaluate.metrics import Interval
 from ghostdesk.kernel.errors import ImportFileError
-from ghostdesk.profiles.arrivals.experts import simple_experts, with_recency
-from ghostdesk.profiles.arrivals.mixture import ArrivalMixture
-from ghostdesk.profiles.arrivals.seam import WEEK_S, Flags, Floats, HazardExpert, Ints, SlotBlock, SlotOutcome
+from ghostdesk.profiles.arrivals.experts import simple_experts
+from ghostdesk.profiles.arrivals.model import ArrivalModel
+from ghostdesk.profiles.arrivals.seam import WEEK_S, Flags, Floats, Ints, SlotBlock, SlotOutcome
 from ghostdesk.profiles.arrivals.weekday_rule import WeekdayRule
 
 TRAIN_SHARE = 0.8
@@ -114,14 +114,14 @@ class _Run:
         self.split_s: Floats = own if train_until_s is None else np.full(rows, train_until_s)
         whole_s = self.timeline.end_s - self.timeline.start_s
         self.count_from_s = self.timeline.start_s + TRAIN_SHARE * whole_s if train_until_s is None else train_until_s
-        simple = simple_experts()
-        self.rule = next(expert for expert in simple if isinstance(expert, WeekdayRule))
-        self.experts: list[HazardExpert] = [*with_recency(simple[-1]), *simple]
-        for expert in self.experts:
+        self.model = ArrivalModel()
+        self.model.grow(rows)
+        self.rule = next(expert for expert in self.model.experts if isinstance(expert, WeekdayRule))
+        members = {expert.name for expert in self.model.experts}
+        self.others = [expert for expert in simple_experts() if expert.name not in members]
+        for expert in self.others:
             expert.grow(rows)
-        self.mixture = ArrivalMixture([expert.name for expert in self.experts])
-        self.mixture.grow(rows)
-        self.scores = [HazardScore(expert.name, rows) for expert in self.experts]
+        self.scores = [HazardScore(expert.name, rows) for expert in (*self.model.experts, *self.others)]
         self.scores.append(HazardScore(MIXTURE, rows))
         self.summed: Floats = np.full(self.timeline.slots() + self.timeline.block_slots * 24 * 28, np.nan)
         self.in_use_idle_s = 0.0
@@ -140,18 +140,17 @@ class _Run:
             if not here.any():
                 continue
             block, outcome = cut(chunk, first, width)
-            hazards = np.array([expert.hazards(block) for expert in self.experts])
+            said = self.model.said(block)
             wanted = scored[here, part]
             if wanted.any() or begin_s[first] >= self.count_from_s - _COUNT_WEEKS * WEEK_S:
-                mixed = self.mixture.mix(block.rows, hazards)
+                mixed = self.model.mix(block, said)
                 place = round((begin_s[first] - self.timeline.start_s) / self.timeline.slot_s)
                 total = (mixed * block.at_risk).sum(axis=0)
                 self.summed[place : place + len(total)] = total[: max(len(self.summed) - place, 0)]
-                self._score(
-                    block, outcome, np.concatenate((hazards, mixed[None])), wanted, chunk.idle_slot_s[here, part]
-                )
-            self.mixture.learn(block.rows, hazards, outcome.started, block.at_risk)
-            for expert in self.experts:
+                others = [expert.hazards(block) for expert in self.others]
+                self._score(block, outcome, np.array([*said, *others, mixed]), wanted, chunk.idle_slot_s[here, part])
+            self.model.learn(block, outcome, said)
+            for expert in self.others:
                 expert.learn(block, outcome)
 
     def _score(self, block: SlotBlock, outcome: SlotOutcome, hazards: Floats, wanted: Flags, idle_s: Floats) -> None:
@@ -202,7 +201,7 @@ class _Run:
             counts=self._counts(),
             budgets=tuple(WarmBudget(one.name, _budget(curves[one.name])) for one in summaries),
             policies=self._policies(max(sessions, 1), warm),
-            weights=self.mixture.weights_of_everyone(),
+            weights=self.model.mixture.weights_of_everyone(),
         )
 
     def _dormant_starts(self) -> int:

@@ -9,17 +9,13 @@ import numpy as np
 
 from ghostdesk.profiles.arrivals.counts import (
     DISPERSION,
-    CountMixture,
-    HourRate,
-    RecentLevel,
+    EveryoneCounts,
     count_probabilities,
 )
 from ghostdesk.profiles.arrivals.seam import Floats, Ints
 
 LEVELS = (0.5, 0.8, 0.95)
 _NAMES = ("hour of week, Poisson", "adaptive negative binomial", "mixture")
-_RECENT_S = 3 * 3600
-_DAY_S = 86_400
 _LEAST = 1e-12
 
 
@@ -56,26 +52,18 @@ def score_counts(
         learn_from: where the mixture begins to learn; the tables learn from the first slot on.
         score_from: the first slot that is scored.
     """
-    table, three_hours, day = HourRate(), RecentLevel(_RECENT_S // slot_s), RecentLevel(_DAY_S // slot_s)
-    users = RecentLevel(_DAY_S // slot_s)
-    mixture = CountMixture(4)
+    everyone = EveryoneCounts(slot_s)
     adders = [_Adder(name) for name in _NAMES]
     for slot, count in enumerate(counts.tolist()):
-        expected = table.expected(int(hour[slot]))
-        if slot >= learn_from:
-            adaptive = expected * three_hours.ratio()
-            known = summed[slot] if np.isfinite(summed[slot]) else expected
-            rates = np.array([expected, adaptive, expected * day.ratio(), max(known * users.ratio(), 1e-6)])
-            if slot >= score_from:
-                width = _width(max(rates.max(), float(count)))
-                simple = count_probabilities(rates[:2], np.array([1.0, DISPERSION]), width)
-                for adder, chances in zip(adders, (*simple, mixture.probabilities(rates, width)), strict=True):
-                    adder.add(count, chances)
-            mixture.learn(rates, count)
-            users.learn(count, known)
-        three_hours.learn(count, expected)
-        day.learn(count, expected)
-        table.learn(int(week[slot]), int(hour[slot]), count)
+        now, known = int(hour[slot]), float(summed[slot])
+        if slot >= score_from:
+            rates = everyone.rates(now, known)
+            width = _width(max(rates.max(), float(count)))
+            simple = count_probabilities(rates[:2], np.array([1.0, DISPERSION]), width)
+            chances = (*simple, everyone.mixture.probabilities(rates, width))
+            for adder, one in zip(adders, chances, strict=True):
+                adder.add(count, one)
+        everyone.learn(int(week[slot]), now, count, known, mixing=slot >= learn_from)
     return tuple(adder.score() for adder in adders if adder.slots)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ghostdesk.evaluate.arrivals_timeline import RowUse, lonely_times, sessions_from_signs
+from ghostdesk.evaluate.arrivals_timeline import RowUse, lonely_times, sessions_from_events, sessions_from_signs
 from ghostdesk.evaluate.readers import read_activity, read_states
 from ghostdesk.evaluate.state_log import IN_USE, Finding, desktop_uses
 from ghostdesk.evaluate.tables import DataKind, RowCheck, Table, latest
@@ -93,7 +93,7 @@ def _states(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:
 
 def _events(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:
     latest_s, check = latest(now_s), RowCheck(path)
-    signs: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    signs: dict[str, list[tuple[float, EventKind]]] = defaultdict(list)
     with HistoryFile(path) as file:
         for parsed in UsageCsvImporter().read(file, ReadOptions(timezone=zone)):
             check.rows += 1
@@ -104,7 +104,7 @@ def _events(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:
             if event.time_s > latest_s:
                 check.reject(line, "the time lies in the future")
             elif event.user is not None and (event.kind in ACTIVITY or event.kind is EventKind.SIGN_OUT):
-                signs[event.user].append((event.time_s, event.kind is EventKind.SIGN_OUT))
+                signs[event.user].append((event.time_s, event.kind))
         notes = check.finish(file.broken)
     every = np.array([time_s for one in signs.values() for time_s, _ in one])
     wrong = lonely_times(every)
@@ -112,8 +112,8 @@ def _events(path: Path, zone: tzinfo, now_s: float | None) -> ArrivalHistory:
     for user, told in signs.items():
         right = ~wrong[at : at + len(told)]
         at += len(told)
-        time_s, ended = np.array([t for t, _ in told])[right], np.array([out for _, out in told], dtype=bool)[right]
-        rows.append(_in_zone(sessions_from_signs(str(user), time_s, np.zeros(len(time_s)), ended), zone))
+        kept = [one for one, fits in zip(told, right.tolist(), strict=True) if fits]
+        rows.append(_in_zone(sessions_from_events(str(user), kept), zone))
     return ArrivalHistory(rows, "user", (60,), _notes(notes.sentences(), int(wrong.sum())))
 
 

@@ -1,24 +1,27 @@
 """When rows (users, or shared desktops) were in use, and the slots that follow from it. Pure.
 
 A user's use is a run of signs of life with gaps under two hours; as nobody can know before that time that a session
-is over, use ends two hours after the last sign (or at a sign-out). A desktop's use ends when its state says so.
+is over, use ends two hours after the last sign (twelve where they signed in and did not sign out), or at a sign-out.
+A desktop's use ends when its state says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ghostdesk.kernel.ids import UserId
+from ghostdesk.profiles.arrivals.rows_in_use import DORMANT_S
 from ghostdesk.profiles.arrivals.seam import WEEK_S, Flags, Floats, Ints, SlotBlock, SlotOutcome
+from ghostdesk.profiles.baselines.sessions import Sessions
+from ghostdesk.telemetry.events import EventKind, UsageEvent
 
 SESSION_GAP_S = 7_200.0
 HOUR_S = 3_600
 _MONDAY_S = 3 * 86_400
-DORMANT_S = 4 * 604_800.0
-"""A row idle for longer is not at risk any more: whoever left for good must not fill the scores with easy slots."""
 _MOST_BLOCKS = 50_000
 _LONELY_S = 2 * 366 * 86_400.0
 _FEW = 0.02
@@ -55,24 +58,38 @@ class UseChunk:
     first_s: float
 
 
-def sessions_from_signs(name: str, time_s: Floats, offset_s: Floats, ended: Flags | None = None) -> RowUse:
-    """A user's sessions from signs of life; `ended` marks sign-outs. Times need not be in order."""
+def sessions_from_signs(name: str, time_s: Floats, offset_s: Floats) -> RowUse:
+    """A user's sessions from signs of life. Times need not be in order."""
     order = np.argsort(time_s, kind="stable")
     time_s, offset_s = time_s[order], offset_s[order]
-    out = np.zeros(len(time_s), dtype=bool) if ended is None else ended[order]
-    gap = np.diff(time_s, prepend=-np.inf)
-    begins = (gap >= SESSION_GAP_S) | np.append(True, out[:-1])
-    # A sign-out that follows nothing begins no session.
-    begins &= ~out
-    session = np.cumsum(begins) - 1
-    keep = session >= 0
-    time_s, offset_s, out, session = time_s[keep], offset_s[keep], out[keep], session[keep]
-    starts = np.flatnonzero(np.diff(session, prepend=-1))
-    if not len(starts):
-        return RowUse(name, np.zeros(0), np.zeros(0), np.zeros(0), -np.inf)
-    ends = np.append(starts[1:], len(session)) - 1
-    end_s = time_s[ends] + np.where(out[ends], 0.0, SESSION_GAP_S)
-    return RowUse(name, time_s[starts], end_s, offset_s[starts], float(time_s[-1]))
+    if not len(time_s):
+        return RowUse(name, time_s, time_s, time_s, -np.inf)
+    starts = np.flatnonzero(np.diff(time_s, prepend=-np.inf) >= SESSION_GAP_S)
+    ends = np.append(starts[1:], len(time_s)) - 1
+    return RowUse(name, time_s[starts], time_s[ends] + SESSION_GAP_S, offset_s[starts], float(time_s[-1]))
+
+
+def sessions_from_events(name: str, events: Sequence[tuple[float, EventKind]]) -> RowUse:
+    """A user's sessions from signs of life and sign-outs, by the service's own rules (`Sessions`), in UTC.
+
+    Args:
+        name: whose.
+        events: times and kinds; they need not be in order.
+    """
+    sessions = Sessions()
+    sessions.grow(1)
+    starts: list[float] = []
+    ends: list[float] = []
+    last_s = -np.inf
+    for time_s, kind in sorted(events):
+        last_s = time_s
+        if sessions.observe(0, UsageEvent(time_s, kind, UserId(name))):
+            ends[-1:] = [min(end_s, time_s) for end_s in ends[-1:]]
+            starts.append(time_s)
+            ends.append(sessions.known_end_s(0))
+        elif starts:
+            ends[-1] = min(ends[-1], time_s) if kind is EventKind.SIGN_OUT else sessions.known_end_s(0)
+    return RowUse(name, np.array(starts), np.array(ends), np.zeros(len(starts)), last_s)
 
 
 def lonely_times(time_s: Floats) -> Flags:
@@ -109,7 +126,9 @@ class Timeline:
         step = max(slot_s, HOUR_S)
         self.start_s = float(self.first_s[used].min() // step * step) if used.any() else 0.0
         self.end_s = float(self.until_s[used].max()) if used.any() else 0.0
-        self.until_s = np.where(used, np.minimum(self.until_s + DORMANT_S, self.end_s), -np.inf)
+        # A row is at risk for as long after its last use as after any other.
+        over_s = np.array([max(r.until_s, r.end_s[-1]) if len(r.end_s) else -np.inf for r in rows])
+        self.until_s = np.where(used, np.minimum(over_s + DORMANT_S, self.end_s), -np.inf)
         hours = next(
             (h for h in (1, 2, 3, 4, 6, 8, 12) if (self.end_s - self.start_s) / (h * HOUR_S) <= _MOST_BLOCKS), 24
         )

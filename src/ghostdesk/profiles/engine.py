@@ -19,7 +19,8 @@ from dataclasses import dataclass, replace
 
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Resources
-from ghostdesk.profiles.baselines.hour_of_week import HourOfWeekArrivals, Outlook
+from ghostdesk.profiles.arrivals.live import Adjust, ArrivalForecasts
+from ghostdesk.profiles.baselines.hour_of_week import Outlook
 from ghostdesk.profiles.baselines.sessions import ACTIVITY
 from ghostdesk.profiles.baselines.slots import EARLIEST_S, LATEST_S, WeekSlots, sane
 from ghostdesk.profiles.desktop_needs import DesktopNeeds, Doubles
@@ -53,12 +54,11 @@ class _Tick:
     now_s: float
     changes: int
     numbers: tuple[int, ...]
-    arrival: list[list[float]]
-    presence: list[list[float]]
+    outlook: Outlook
 
 
 class UserProfileEngine:
-    """A `ProfileEngine`: arrivals by hour of week, applications by the mixture, resources by hourly curves.
+    """A `ProfileEngine`: arrivals and applications by a mixture of experts each, resources by hourly curves.
 
     Args:
         timezone: IANA name of the zone in which the users live; raises `ConfigError` when unknown.
@@ -195,7 +195,7 @@ class UserProfileEngine:
         tick = self._tick(now_s)
         row = self._arrivals.row(user)
         index = -1 if row is None else row
-        arrival = tick.arrival[index]
+        arrival = tick.outlook.arrival[index].tolist()
         apps = self._apps_of(user, now_s)
         usual, high = self._needs.usual_and_high(user, now_s)
         curve = UsageCurve(
@@ -203,7 +203,7 @@ class UserProfileEngine:
             now_s,
             self._slot_s,
             arrival=tuple(arrival),
-            presence=tuple(tick.presence[index]),
+            presence=tuple(tick.outlook.presence[index].tolist()),
             apps=apps,
             resources=usual,
             high=high,
@@ -216,22 +216,20 @@ class UserProfileEngine:
         now_s = self._moved_to(now_s)
         slot_s = min(max(slot_s, 60.0), 86_400.0)
         horizon_s = min(max(horizon_s, slot_s), 7 * 86_400.0)
-        outlook = self._outlook(now_s, horizon_s, slot_s)
-        row = self._arrivals.row(user)
-        index = -1 if row is None else row
-        presence = tuple(outlook.presence[index].tolist())
+        outlook = self._arrivals.outlook_of(user, now_s, horizon_s, slot_s, self._adjust())
+        presence = tuple(outlook.presence[0].tolist())
         return replace(
             self.predict_resource_needs(user, now_s),
             slot_s=slot_s,
-            arrival=tuple(outlook.arrival[index].tolist()),
+            arrival=tuple(outlook.arrival[0].tolist()),
             presence=presence,
             in_use=self._in_use(user, now_s, presence, slot_s),
             quantiles=self._needs.quantiles(user, now_s, horizon_s, slot_s),
         )
 
-    def _outlook(self, now_s: float, horizon_s: float, slot_s: float) -> Outlook:
-        adjust = self._diary.adjust if self._diary.known() else None
-        return self._arrivals.outlook(now_s, horizon_s, slot_s, adjust)
+    def _adjust(self) -> Adjust | None:
+        """What calendars change, where any is known."""
+        return self._diary.adjust if self._diary.known() else None
 
     def _learn_calendars(self, now_s: float) -> None:
         """Once a half hour, from those who were not there."""
@@ -270,7 +268,7 @@ class UserProfileEngine:
 
     def outlook(self, now_s: float) -> Outlook:
         """Everyone's chances over the horizon as arrays, one row a user in the order of `users`, a newcomer's last."""
-        return self._outlook(self._moved_to(now_s), self._horizon_s, self._slot_s)
+        return self._arrivals.outlook(self._moved_to(now_s), self._horizon_s, self._slot_s, self._adjust())
 
     def hot_bytes(self) -> int:
         """Bytes of the arrays that every tick reads; what is kept of active people beside them is not in it."""
@@ -287,7 +285,7 @@ class UserProfileEngine:
         return self._needs.quantile(user, share)
 
     def _forget_all(self) -> None:
-        self._arrivals = HourOfWeekArrivals(self._timezone, _HALF_HOUR_S)
+        self._arrivals = ArrivalForecasts(self._timezone)
         self._arrival_watch = ArrivalWatch()
         self.ways.restart()
         self._apps = self._new_apps(self._trained, self._judged)
@@ -328,10 +326,9 @@ class UserProfileEngine:
         if tick is None or tick.now_s != now_s or tick.changes != self._changes:
             self._learn_calendars(now_s)
             self._watch_arrivals(now_s)
-            outlook = self.outlook(now_s)
             numbers, _ = self._arrivals.slots.pieces(now_s, self._horizon_s, self._slot_s)
             middles = tuple(int(pieces[len(pieces) // 2]) for pieces in numbers)
-            tick = _Tick(now_s, self._changes, middles, outlook.arrival.tolist(), outlook.presence.tolist())
+            tick = _Tick(now_s, self._changes, middles, self.outlook(now_s))
             self._last_tick = tick
         return tick
 

@@ -114,18 +114,39 @@ def test_a_slot_in_use_teaches_no_hazard() -> None:
         assert expert.hazards(block(3)) == pytest.approx(before, rel=1e-6)
 
 
-def test_forgets_one_row_and_keeps_the_others() -> None:
+def lived_mondays(rows: tuple[int, ...]) -> list[HazardExpert]:
+    """Four weeks of these rows of three; all come on Mondays at nine."""
     experts = everyone(3)
-    for row in (0, 1):
+    for slot in range(4 * 168):
+        week, hour = divmod(slot, 168)
+        now, came = block(hour, week, rows), outcome(hour == NINE_ON_MONDAY, len(rows))
         for expert in experts:
-            live(expert, 4, row)
-    before = [expert.hazards(block(NINE_ON_MONDAY, 5, (1,))) for expert in experts]
-    for expert in experts:
+            expert.hazards(now)
+        for expert in experts:
+            expert.learn(now, came)
+    return experts
+
+
+def chances(experts: list[HazardExpert], hour: int, row: int) -> list[float]:
+    return [float(expert.hazards(block(hour, 5, (row,)))[0, 0]) for expert in experts]
+
+
+def test_a_forgotten_row_is_gone_from_everyones_too() -> None:
+    forgetful, never = lived_mondays((0, 1)), lived_mondays((1,))
+    for expert in forgetful:
         expert.forget(0)
-    for expert, kept in zip(experts, before, strict=True):
-        assert expert.hazards(block(NINE_ON_MONDAY, 5, (1,))) == pytest.approx(kept), expert.name
-        never = expert.hazards(block(NINE_ON_MONDAY, 5, (2,)))
-        assert expert.hazards(block(NINE_ON_MONDAY, 5, (0,))) == pytest.approx(never), expert.name
+    for hour in (NINE_ON_MONDAY, 50):
+        assert chances(forgetful, hour, 1) == pytest.approx(chances(never, hour, 1), rel=0.15)
+        assert chances(forgetful, hour, 0) == pytest.approx(chances(forgetful, hour, 2))
+
+
+def test_a_moved_row_takes_everything_along() -> None:
+    experts = lived_mondays((0, 2))
+    before, newcomer = chances(experts, NINE_ON_MONDAY, 2), chances(experts, NINE_ON_MONDAY, 1)
+    for expert in experts:
+        expert.move(2, 1)
+    assert chances(experts, NINE_ON_MONDAY, 1) == pytest.approx(before)
+    assert chances(experts, NINE_ON_MONDAY, 2) == pytest.approx(newcomer)
 
 
 def test_grows_without_losing_anything() -> None:

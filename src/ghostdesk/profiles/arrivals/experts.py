@@ -15,10 +15,21 @@ _DAY_S = 24 * _HOUR_S
 
 
 def simple_experts() -> list[HazardExpert]:
-    """The strong simple predictors, in an order in which they can be taught."""
+    """The strong simple predictors to compare with, in an order in which they can be taught."""
     idle = IdleHistograms(48 * _HOUR_S)
     ranges = [HybridHistogram(idle, hours * _HOUR_S, owner=hours == 48) for hours in (4, 16, 24, 48)]
     return [BaseRate(), HourOfWeek(), WeekdayRule(), *ranges, HourByIdle()]
+
+
+def served_experts() -> list[HazardExpert]:
+    """The members of the mixture, in an order in which they can be taught.
+
+    Hybrid histograms (5.8 kB a row) are left out: with them the mixture's log loss on recorded histories is the same to
+    the fourth digit.
+    """
+    base = HourByIdle()
+    # The hour of week is taught before the owner of the starts, so that forgetting finds them.
+    return [*with_recency(base), BaseRate(), HourOfWeek(base.starts), WeekdayRule(), base]
 
 
 def with_recency(base: HazardExpert) -> list[HazardExpert]:

@@ -10,6 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from ghostdesk.profiles.arrivals.hour_starts import (
+    HOURS,
+    UNIT,
+    WEEK_DECAY,
+    HourStarts,
+    Words,
+    add,
+    fade,
+    in_units,
+    minutes,
+)
 from ghostdesk.profiles.arrivals.seam import (
     Floats,
     Floats32,
@@ -21,13 +32,11 @@ from ghostdesk.profiles.arrivals.seam import (
     exposed_slots,
 )
 
-HOURS = 168
 IDLE_EDGES_S = 60.0 * np.array(
     [10, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 960, 1440, 2880, 4320, 10_080, 20_160, 60_480], dtype=float
 )
 """Idle ages from ten minutes to six weeks; the last bin is older, or unknown."""
 AGES = len(IDLE_EDGES_S) + 1
-_DECAY = 0.97
 _HOUR_STRENGTH = 0.2
 _CELL_STRENGTH = 5.0
 _ROW_STRENGTH = 2.0
@@ -36,32 +45,39 @@ _FIRST_RATE_AN_HOUR = 1.0 / 24.0
 
 
 class HourByIdle:
-    """A `HazardExpert`: 1.4 kB a row, and 54 kB for everyone."""
+    """A `HazardExpert`: 680 bytes a row, its starts among them, and 54 kB for everyone."""
 
     name = "hour x idle age"
 
     def __init__(self) -> None:
-        self._starts: Floats32 = np.zeros((0, HOURS), dtype=np.float32)
-        self._expected: Floats32 = np.zeros((0, HOURS), dtype=np.float32)
-        self._whole: Floats = np.zeros((0, 2))
+        self.starts = HourStarts()
+        self._expected: Words = np.zeros((0, HOURS), dtype=np.uint16)
+        self._whole: Floats32 = np.zeros((0, 2), dtype=np.float32)
         self._pool: Floats = np.zeros((HOURS * AGES, 2))
         self._week: int | None = None
         self._rates: Floats | None = None
+        self._last: tuple[SlotBlock, Floats] | None = None
 
     def grow(self, rows: int) -> None:
         """See `HazardExpert.grow`."""
-        self._starts = enlarged(self._starts, rows)
+        self.starts.grow(rows)
         self._expected = enlarged(self._expected, rows)
         self._whole = enlarged(self._whole, rows)
 
     def hazards(self, block: SlotBlock) -> Floats:
-        """See `HazardExpert.hazards`."""
+        """See `HazardExpert.hazards`. Asked again about the same block (by corrected ones), it answers from memory."""
+        if self._last is not None and self._last[0] is block:
+            return self._last[1]
         hour, cell = _cells(block)
         everyone = self._everyone()[cell]
-        whole = ((self._whole[:, 0] + _ROW_STRENGTH) / (self._whole[:, 1] + _ROW_STRENGTH))[block.rows, None]
+        seen = self._whole[block.rows].astype(np.float64)
+        whole = ((seen[:, 0] + _ROW_STRENGTH) / (seen[:, 1] + _ROW_STRENGTH))[:, None]
         at = (block.rows[:, None], hour)
-        ratio = (self._starts[at] + _ROW_HOUR_STRENGTH * whole) / (self._expected[at] + _ROW_HOUR_STRENGTH)
-        return clipped(-np.expm1(-everyone * ratio * (block.slot_s / 3600.0)))
+        expected = self._expected[at] / float(UNIT)
+        ratio = (self.starts.of(*at) + _ROW_HOUR_STRENGTH * whole) / (expected + _ROW_HOUR_STRENGTH)
+        found = clipped(-np.expm1(-everyone * ratio * (block.slot_s / 3600.0)))
+        self._last = (block, found)
+        return found
 
     def learn(self, block: SlotBlock, outcome: SlotOutcome) -> None:
         """See `HazardExpert.learn`."""
@@ -71,17 +87,38 @@ class HourByIdle:
         hours = exposed_slots(block, outcome) * (block.slot_s / 3600.0)
         expected = self._everyone()[cell] * hours
         self._whole[block.rows] += np.stack((started.sum(axis=1), expected.sum(axis=1)), axis=1)
-        rows = np.broadcast_to(block.rows[:, None], hour.shape)
-        np.add.at(self._starts, (rows[started > 0], hour[started > 0]), 1.0)
-        np.add.at(self._expected, (rows, hour), expected.astype(np.float32))
+        self.starts.learn(block, outcome)
+        counts = block.at_risk
+        rows = np.broadcast_to(block.rows[:, None], hour.shape)[counts]
+        units = in_units(expected[counts], UNIT, minutes(block)[counts], self._expected[rows, hour[counts]])
+        add(self._expected, rows, hour[counts], units)
         self._pool[:, 0] += np.bincount(cell.ravel(), weights=started.ravel(), minlength=len(self._pool))
         self._pool[:, 1] += np.bincount(cell.ravel(), weights=hours.ravel(), minlength=len(self._pool))
-        self._rates = None
+        self._rates = self._last = None
 
     def forget(self, row: int) -> None:
-        """See `HazardExpert.forget`."""
-        self._starts[row] = self._expected[row] = 0.0
+        """See `HazardExpert.forget`. A row's part in an hour is its share of that hour's (expected) starts of all."""
+        own = np.stack((self.starts.of_row(row), self._expected[row] / float(UNIT)), axis=1)
+        of_all = np.stack((self.starts.of_all(), self._expected.sum(axis=0, dtype=np.float64) / UNIT), axis=1)
+        pool = self._pool.reshape(HOURS, AGES, 2)
+        pool *= (1.0 - own / np.maximum(of_all, 1.0 / UNIT))[:, None, :]
+        self._clear(row)
+
+    def move(self, source: int, target: int) -> None:
+        """See `HazardExpert.move`."""
+        self.starts.move(source, target)
+        self._expected[target], self._whole[target] = self._expected[source], self._whole[source]
+        self._clear(source)
+
+    def nbytes(self) -> int:
+        """See `HazardExpert.nbytes`."""
+        return self.starts.nbytes() + self._expected.nbytes + self._whole.nbytes
+
+    def _clear(self, row: int) -> None:
+        self.starts.clear(row)
+        self._expected[row] = 0
         self._whole[row] = 0.0
+        self._rates = self._last = None
 
     def _everyone(self) -> Floats:
         """Everyone's rate an hour in each cell: hour and idle age flattened."""
@@ -96,11 +133,10 @@ class HourByIdle:
 
     def _age(self, week: int) -> None:
         if self._week is not None and week > self._week:
-            fade = _DECAY ** min(week - self._week, 520)
-            self._starts *= fade
-            self._expected *= fade
-            self._whole *= fade
-            self._pool *= fade
+            share = WEEK_DECAY ** min(week - self._week, 520)
+            fade(self._expected, share, week)
+            self._whole *= np.float32(share)
+            self._pool *= share
             self._rates = None
         self._week = week if self._week is None else max(week, self._week)
 

@@ -90,6 +90,16 @@ class IdleHistograms:
         self._last_s[row] = 0.0
         self.totals[row] = 0
 
+    def move(self, source: int, target: int) -> None:
+        """Row `source` takes the place of row `target`, and is empty then."""
+        for kept in (self._counts, self._sums, self._last_s, self.totals):
+            kept[target] = kept[source]
+        self.forget(source)
+
+    def nbytes(self) -> int:
+        """Bytes that the rows take."""
+        return self._counts.nbytes + self._sums.nbytes + self._last_s.nbytes + self.totals.nbytes
+
     def _next_s(self, row: int) -> float:
         """The next idle time: a line through pairs of one and the next, or the last one where there are too few."""
         n, x, y, xx, xy = self._sums[row]
@@ -160,3 +170,20 @@ class HybridHistogram:
         self._window_s[row] = (0.0, self._range_s)
         self._counted[row] = 0
         self._share.forget(row)
+
+    def move(self, source: int, target: int) -> None:
+        """See `HazardExpert.move`."""
+        if self._owner:
+            self._idle.move(source, target)
+        self._window_s[target], self._counted[target] = self._window_s[source], self._counted[source]
+        self._share.move(source, target)
+        self._window_s[source], self._counted[source] = (0.0, self._range_s), 0
+
+    def nbytes(self) -> int:
+        """See `HazardExpert.nbytes`."""
+        return (
+            self._window_s.nbytes
+            + self._counted.nbytes
+            + self._share.nbytes()
+            + (self._idle.nbytes() if self._owner else 0)
+        )

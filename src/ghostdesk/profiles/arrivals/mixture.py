@@ -68,6 +68,15 @@ class ArrivalMixture:
         """The row's weights are everyone's again."""
         self._weights[row] = 0.0
 
+    def move(self, source: int, target: int) -> None:
+        """Row `source` takes the place of row `target`, and has everyone's weights then."""
+        self._weights[target] = self._weights[source]
+        self._weights[source] = 0.0
+
+    def nbytes(self) -> int:
+        """Bytes that the rows take, spare ones too."""
+        return self._weights.nbytes
+
     def weights(self, row: int) -> dict[str, float]:
         """How much each candidate counts for a row; sums to 1."""
         return dict(zip(self.candidates, self._weights_of(np.array([row]))[0].tolist(), strict=True))

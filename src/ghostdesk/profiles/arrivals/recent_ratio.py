@@ -11,6 +11,7 @@ import numpy as np
 
 from ghostdesk.profiles.arrivals.seam import (
     Floats,
+    Floats32,
     HazardExpert,
     SlotBlock,
     SlotOutcome,
@@ -26,7 +27,7 @@ _FLOOR = 0.003
 
 
 class RecentRatio:
-    """A `HazardExpert` on top of another: 16 bytes a row.
+    """A `HazardExpert` on top of another: 8 bytes a row.
 
     The other expert is asked, but not taught, here: teach it after this one.
 
@@ -42,7 +43,8 @@ class RecentRatio:
         self._base = base
         self._half_life_s = half_life_s
         self._pooled = pooled
-        self._seen: Floats = np.zeros((1 if pooled else 0, 2))
+        self._pool: Floats = np.zeros((1, 2))
+        self._seen: Floats32 = np.zeros((0, 2), dtype=np.float32)
         self._last: tuple[SlotBlock, Floats] | None = None
 
     def grow(self, rows: int) -> None:
@@ -55,7 +57,7 @@ class RecentRatio:
         base = self._base.hazards(block)
         self._last = (block, base)
         strength = _STRENGTH if self._pooled else _ROW_STRENGTH
-        seen = self._seen if self._pooled else self._seen[block.rows]
+        seen = self._pool if self._pooled else self._seen[block.rows].astype(np.float64)
         ratio = np.maximum((seen[:, 0] + strength) / (seen[:, 1] + strength), _FLOOR)
         return clipped(-np.expm1(np.log1p(-base) * ratio[:, None]))
 
@@ -70,12 +72,23 @@ class RecentRatio:
         expected = (-np.log1p(-base) * exposed_slots(block, outcome)) @ fade_after
         both = np.stack((starts, expected), axis=1)
         if self._pooled:
-            self._seen = self._seen * fade[0] + both.sum(axis=0)
+            self._pool = self._pool * fade[0] + both.sum(axis=0)
         else:
-            self._seen[block.rows] = self._seen[block.rows] * fade[0] + both
+            self._seen *= np.float32(fade[0])  # of rows outside of the block, too: time passes for everyone
+            self._seen[block.rows] += both
         self._last = None
 
     def forget(self, row: int) -> None:
         """See `HazardExpert.forget`."""
         if not self._pooled:
             self._seen[row] = 0.0
+
+    def move(self, source: int, target: int) -> None:
+        """See `HazardExpert.move`."""
+        if not self._pooled:
+            self._seen[target] = self._seen[source]
+            self._seen[source] = 0.0
+
+    def nbytes(self) -> int:
+        """See `HazardExpert.nbytes`."""
+        return self._seen.nbytes

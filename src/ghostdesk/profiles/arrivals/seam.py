@@ -85,7 +85,15 @@ class HazardExpert(Protocol):
         ...
 
     def forget(self, row: int) -> None:
-        """Drop everything that was learnt about one row; what everyone taught together stays."""
+        """Drop what was learnt about one row, also in what everyone taught, as far as its part can be told apart."""
+        ...
+
+    def move(self, source: int, target: int) -> None:
+        """Row `source` takes the place of row `target`, and is as if nothing was known of it then."""
+        ...
+
+    def nbytes(self) -> int:
+        """Bytes that the rows take, spare ones too."""
         ...
 
 
@@ -98,10 +106,10 @@ def exposed_slots(block: SlotBlock, outcome: SlotOutcome) -> Floats:
 
 
 def enlarged(array: npt.NDArray[_Kind], rows: int) -> npt.NDArray[_Kind]:
-    """The array with at least so many rows (room is doubled), the new ones zero."""
+    """The array with at least so many rows (room grows by a sixteenth), the new ones zero."""
     if rows <= len(array):
         return array
-    more = np.zeros((max(rows, 2 * len(array)) - len(array), *array.shape[1:]), dtype=array.dtype)
+    more = np.zeros((max(rows, len(array) * 17 // 16) - len(array), *array.shape[1:]), dtype=array.dtype)
     return np.concatenate((array, more))
 
 

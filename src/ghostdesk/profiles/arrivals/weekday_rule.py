@@ -19,7 +19,7 @@ _BITS = np.array([bin(i).count("1") for i in range(256)], dtype=np.uint8)
 
 
 class WeekdayRule:
-    """A `HazardExpert`: two bytes a row and cell of the week (336 bytes at hours), and 40 more.
+    """A `HazardExpert`: a byte a row and cell of the week (168 bytes at hours), and 20 more.
 
     Args:
         cell_s: length of a cell of the week in seconds; a week has to be a whole number of them.
@@ -36,8 +36,9 @@ class WeekdayRule:
         self._cell_s = cell_s
         self._of_last_three = of_last_three
         self._of_last_seven = of_last_seven
-        self._words: npt.NDArray[np.uint16] = np.zeros((0, WEEK_S // cell_s), dtype=np.uint16)
-        self._week: Ints = np.zeros(0, dtype=np.int64)
+        self._words: npt.NDArray[np.uint8] = np.zeros((0, WEEK_S // cell_s), dtype=np.uint8)
+        """Bit 0 is the running week, bits 1 to 7 are those before it."""
+        self._week: npt.NDArray[np.int32] = np.zeros(0, dtype=np.int32)
         self._share = WindowShare()
 
     def grow(self, rows: int) -> None:
@@ -48,9 +49,9 @@ class WeekdayRule:
 
     def inside(self, block: SlotBlock) -> Flags:
         """Whether the rule says "keep ready" in each slot, shape (rows, slots)."""
-        ago = np.clip(block.week - self._week[block.rows, None], 0, 15).astype(np.uint16)
-        words = self._words[block.rows[:, None], self._cells(block)] << ago
-        weeks = (words >> np.uint16(1)) & np.uint16(0x7F)  # the running week is bit 0, and is not over
+        ago = np.clip(block.week - self._week[block.rows, None], 0, 8).astype(np.uint16)
+        words = self._words[block.rows[:, None], self._cells(block)].astype(np.uint16) << ago
+        weeks = (words >> np.uint16(1)) & np.uint16(0x7F)  # the running week is not over
         return np.asarray((_BITS[weeks & 7] >= self._of_last_three) | (_BITS[weeks] >= self._of_last_seven))
 
     def hazards(self, block: SlotBlock) -> Floats:
@@ -64,12 +65,13 @@ class WeekdayRule:
         older = week > self._week[block.rows]
         if older.any():
             rows = block.rows[older]
-            self._words[rows] <<= np.clip(week[older] - self._week[rows], 0, 15).astype(np.uint16)[:, None]
+            ago = np.clip(week[older] - self._week[rows], 0, 8).astype(np.uint16)
+            self._words[rows] = (self._words[rows].astype(np.uint16) << ago[:, None]).astype(np.uint8)
             self._week[rows] = week[older]
-        ago = week[:, None] - block.week
-        used = outcome.used & (ago < 8)
+        back = week[:, None] - block.week
+        used = outcome.used & (back < 8)
         rows_all = np.broadcast_to(block.rows[:, None], used.shape)
-        bits = (np.uint16(1) << np.clip(ago, 0, 15).astype(np.uint16))[used]
+        bits = (1 << np.clip(back, 0, 7)).astype(np.uint8)[used]
         np.bitwise_or.at(self._words, (rows_all[used], self._cells(block)[used]), bits)
 
     def forget(self, row: int) -> None:
@@ -77,6 +79,16 @@ class WeekdayRule:
         self._words[row] = 0
         self._week[row] = 0
         self._share.forget(row)
+
+    def move(self, source: int, target: int) -> None:
+        """See `HazardExpert.move`."""
+        self._words[target], self._week[target] = self._words[source], self._week[source]
+        self._share.move(source, target)
+        self._words[source], self._week[source] = 0, 0
+
+    def nbytes(self) -> int:
+        """See `HazardExpert.nbytes`."""
+        return self._words.nbytes + self._week.nbytes + self._share.nbytes()
 
     def _cells(self, block: SlotBlock) -> Ints:
         return np.asarray((block.week_s // self._cell_s).astype(np.int64) % self._words.shape[1])

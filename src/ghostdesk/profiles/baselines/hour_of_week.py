@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.baselines.pooled import PooledArrivals
-from ghostdesk.profiles.baselines.sessions import Sessions
+from ghostdesk.profiles.baselines.sessions import USUAL_STAY_S, Sessions
 from ghostdesk.profiles.baselines.slots import WeekSlots, sane
 from ghostdesk.profiles.baselines.weekbits import Floats32, Habit, Ints, WeekBits
 from ghostdesk.profiles.forecast import ArrivalCurve
@@ -48,6 +48,30 @@ class Outlook:
     presence: Floats
 
 
+def outlook_of(hazards: Floats, there: Floats, stay_s: Floats, slot_s: float) -> Outlook:
+    """Chances of a sign-in, and of being there, from those of one given that none was before.
+
+    A user who is there now can sign in only after leaving, which is taken to be memoryless, at their usual stay.
+
+    Args:
+        hazards: shape (users, steps).
+        there: chance that each is there now, shape (users,).
+        stay_s: how long they stay, on average, shape (users,).
+        slot_s: length of a step.
+    """
+    stays_on = np.exp(-slot_s / stay_s)
+    # One step after the other, everyone side by side in memory.
+    arrival = np.array(hazards.T, order="C")
+    presence = np.empty_like(arrival)
+    still = there
+    for step in range(len(arrival)):
+        still = still * stays_on
+        there = there * stays_on + (1.0 - there) * arrival[step]
+        presence[step] = there
+        arrival[step] *= 1.0 - still
+    return Outlook(np.clip(arrival, 0.0, 1.0, out=arrival).T, np.clip(presence, 0.0, 1.0, out=presence).T)
+
+
 class HourOfWeekArrivals:
     """An `ArrivalPredictor`. It keeps 1.4 kB a user, and refreshes all users at once when a slot of the week is over.
 
@@ -59,7 +83,7 @@ class HourOfWeekArrivals:
     def __init__(self, timezone: str = "UTC", week_slot_s: int = 1800) -> None:
         self.slots = WeekSlots(timezone, week_slot_s)
         self.pooled = PooledArrivals(self.slots.a_week, self.slots.a_day)
-        self._sessions = Sessions()
+        self.sessions = Sessions()
         self._bits = WeekBits(self.slots.a_week, _DECAY)
         self._rows: dict[UserId, int] = {}
         self._in_use: set[str] = set()
@@ -69,21 +93,28 @@ class HourOfWeekArrivals:
 
     # Learning.
 
-    def observe(self, event: UsageEvent) -> None:
-        """Learn from one more event. Events from before 1970 or after 2100 are ignored."""
+    def observe(self, event: UsageEvent) -> bool:
+        """Learn from one more event; True where somebody came. Events from before 1970 or after 2100 are ignored."""
         if not sane(event.time_s):
-            return
+            return False
         if event.kind is EventKind.DESKTOP_STATE:
-            self._observe_state(event)
-        elif event.user is not None:
+            return self._observe_state(event)
+        if event.user is not None:
             number = self.slots.number(event.time_s)
             row = self._row(event.user, number)
             self.pooled.note(number)
-            if self._sessions.observe(row, event):
+            if self.sessions.observe(row, event):
                 self._bits.mark(row, number)
                 self.pooled.add(number)
                 if self._fresh_at is not None and number < self._fresh_at:
                     self._fresh_at = None
+                return True
+        return False
+
+    def release(self) -> None:
+        """Drop the chances that were worked out, as something better is asked instead; they can be had again."""
+        self._chance = np.zeros((0, self.slots.a_week), dtype=np.float16)
+        self._fresh_at = None
 
     def users(self) -> tuple[UserId, ...]:
         """Everyone who was named in an event, in the order of their rows."""
@@ -91,7 +122,15 @@ class HourOfWeekArrivals:
 
     def hot_bytes(self) -> int:
         """Bytes that all users' rows take."""
-        return self._bits.nbytes() + self._sessions.nbytes() + self._chance.nbytes
+        return self._bits.nbytes() + self.sessions.nbytes() + self._chance.nbytes
+
+    def __len__(self) -> int:
+        """How many users were named in an event."""
+        return len(self._rows)
+
+    def marked(self, row: int) -> list[int]:
+        """Numbers of the slots in which the row's user came, as far as they are kept."""
+        return self._bits.marked(row)
 
     def row(self, user: UserId) -> int | None:
         """The user's row in an `Outlook`."""
@@ -106,7 +145,7 @@ class HourOfWeekArrivals:
             self.pooled.remove(number)
         last = len(self._rows) - 1
         self._bits.move(last, row)
-        self._sessions.move(last, row)
+        self.sessions.move(last, row)
         moved = {name: row if at == last else at for name, at in self._rows.items() if name != user}
         self._rows = dict(sorted(moved.items(), key=lambda item: item[1]))
         self._fresh_at = None
@@ -133,8 +172,6 @@ class HourOfWeekArrivals:
         """Every known user's chances, and a newcomer's in the last row.
 
         `adjust` may change the hazards of the users (users x steps) by what else is known of the steps' middles.
-
-        A user who is there now can sign in only after leaving, which is taken to be memoryless, at their usual stay.
         """
         self._refresh(now_s)
         rows = len(self._rows)
@@ -142,22 +179,15 @@ class HourOfWeekArrivals:
         if adjust is not None:
             middles: Floats = now_s + (np.arange(hazards.shape[1], dtype=np.float64) + 0.5) * slot_s
             hazards[:rows] = adjust(tuple(self._rows), hazards[:rows], middles)
-        there = np.append(self._sessions.there(rows, now_s), 0.0)
-        stay_s = self._sessions.stay_s(rows)
-        stays_on = np.exp(-slot_s / np.append(stay_s, stay_s.mean() if rows else 7200.0))
-        arrival, presence = np.empty_like(hazards), np.empty_like(hazards)
-        still = there.copy()
-        for step in range(hazards.shape[1]):
-            still = still * stays_on
-            arrival[:, step] = hazards[:, step] * (1.0 - still)
-            there = there * stays_on + (1.0 - there) * hazards[:, step]
-            presence[:, step] = there
-        return Outlook(np.clip(arrival, 0.0, 1.0), np.clip(presence, 0.0, 1.0))
+        there, stay_s = self.sessions.there(rows, now_s), self.sessions.stay_s(rows)
+        return outlook_of(
+            hazards, np.append(there, 0.0), np.append(stay_s, stay_s.mean() if rows else USUAL_STAY_S), slot_s
+        )
 
     def there_now(self, user: UserId, now_s: float) -> bool:
         """Whether the user's session goes on."""
         row = self._rows.get(user)
-        return row is not None and self._sessions.open_now(row, now_s)
+        return row is not None and self.sessions.open_now(row, now_s)
 
     def came(self, user: UserId, number: int) -> bool:
         """Whether the user came in this slot, as far as it is kept."""
@@ -171,7 +201,7 @@ class HourOfWeekArrivals:
 
     # Inside.
 
-    def _observe_state(self, event: UsageEvent) -> None:
+    def _observe_state(self, event: UsageEvent) -> bool:
         """A shared desktop that comes into use is an arrival of somebody; told twice in a row, it is one."""
         number = self.slots.number(event.time_s)
         self.pooled.note(number)
@@ -181,12 +211,14 @@ class HourOfWeekArrivals:
         elif desktop not in self._in_use:
             self._in_use.add(desktop)
             self.pooled.add(number)
+            return True
+        return False
 
     def _row(self, user: UserId, number: int) -> int:
         row = self._rows.setdefault(user, len(self._rows))
         if row >= len(self._bits):
             self._bits.grow()
-            self._sessions.grow(len(self._bits))
+            self.sessions.grow(len(self._bits))
         if self._bits.known_since(row, number):
             self._fresh_at = None
         return row

@@ -14,7 +14,7 @@ FORGOTTEN_S = 12 * 3_600.0
 _AWAY_CHANCE = 0.5
 _FADE_S = 3_600.0
 """How fast the belief fades that a user without sign-ins is still there after the last activity."""
-_USUAL_STAY_S = 7_200.0
+USUAL_STAY_S = 7_200.0
 _PRIOR_STAYS = 3.0
 _STAY_DECAY = 0.95
 _POOL_STAY_DECAY = 0.999
@@ -48,7 +48,7 @@ class Sessions:
         self._open = np.zeros(0, dtype=bool)
         self._away = np.zeros(0, dtype=bool)
         self._stays = np.zeros((0, 2))
-        self._pool_stays = np.array([_PRIOR_STAYS, _PRIOR_STAYS * _USUAL_STAY_S])
+        self._pool_stays = np.array([_PRIOR_STAYS, _PRIOR_STAYS * USUAL_STAY_S])
 
     def grow(self, rows: int) -> None:
         """Make room for so many rows."""
@@ -93,12 +93,26 @@ class Sessions:
         silence_s = now_s - self._last_s[row]
         return bool(self._open[row] and silence_s < (FORGOTTEN_S if self._signed_in[row] else SESSION_GAP_S))
 
+    def last_s(self, row: int) -> float:
+        """The latest event of the row that counts; minus infinity before the first."""
+        return float(self._last_s[row])
+
+    def known_end_s(self, row: int) -> float:
+        """When the row's session ends, or did, if nothing more is heard; minus infinity before the first."""
+        if not self._open[row]:
+            return float(self._last_s[row])
+        return float(self._last_s[row]) + (FORGOTTEN_S if self._signed_in[row] else SESSION_GAP_S)
+
     def there(self, rows: int, now_s: float) -> Floats:
         """Probability that each user is there now, shape (rows,)."""
         silence_s = np.maximum(now_s - self._last_s[:rows], 0.0)
         signed = np.where(silence_s < FORGOTTEN_S, np.where(self._away[:rows], _AWAY_CHANCE, 1.0), 0.0)
         seen = np.where(silence_s < SESSION_GAP_S, np.exp(-silence_s / _FADE_S), 0.0)
         return np.where(self._open[:rows], np.where(self._signed_in[:rows], signed, seen), 0.0)
+
+    def usual_stay_s(self) -> float:
+        """Expected length of anybody's sessions."""
+        return float(np.clip(self._pool_stays[1] / self._pool_stays[0], 600.0, FORGOTTEN_S))
 
     def stay_s(self, rows: int) -> Floats:
         """Expected length of each user's sessions, shrunk towards everyone's, shape (rows,)."""

@@ -55,21 +55,21 @@ class WeekSlots:
 
     def number(self, time_s: float) -> int:
         """The slot's number; times before 1970 and after 2100 are taken as 1970 and 2100."""
+        return int(self.local_s(time_s) // self.slot_s)
+
+    def local_s(self, time_s: float) -> float:
+        """Seconds of local time since Monday, 1969-12-29, 00:00; times before 1970 and after 2100 as in `number`."""
         clamped = min(max(time_s, EARLIEST_S), LATEST_S)
-        local_s = clamped + _offset_s(self._zone, int(clamped // _OFFSET_STEP_S)) + _MONDAY_S
-        return int(local_s // self.slot_s)
+        return clamped + _offset_s(self._zone, int(clamped // _OFFSET_STEP_S)) + _MONDAY_S
 
     def clock(self, time_s: float) -> tuple[int, float]:
         """Local weekday (0 is Monday) and hour of the day (0 to 24)."""
-        clamped = min(max(time_s, EARLIEST_S), LATEST_S)
-        local_s = clamped + _offset_s(self._zone, int(clamped // _OFFSET_STEP_S)) + _MONDAY_S
+        local_s = self.local_s(time_s)
         return int(local_s // DAY_S) % 7, (local_s % DAY_S) / 3600.0
 
     def fraction(self, time_s: float) -> float:
         """How much of the slot has passed at this time, 0 to 1."""
-        clamped = min(max(time_s, EARLIEST_S), LATEST_S)
-        local_s = clamped + _offset_s(self._zone, int(clamped // _OFFSET_STEP_S)) + _MONDAY_S
-        return (local_s % self.slot_s) / self.slot_s
+        return (self.local_s(time_s) % self.slot_s) / self.slot_s
 
     def pieces(self, now_s: float, horizon_s: float, slot_s: float) -> tuple[npt.NDArray[np.int64], float]:
         """Cut a horizon into steps of `slot_s`, and each into pieces of a sixth of a slot of the week at most.

@@ -54,8 +54,8 @@ class WeekBits:
         return self._seen.nbytes + self._first.nbytes
 
     def grow(self) -> None:
-        """Make room for twice as many rows."""
-        more = max(64, len(self))
+        """Make room for a sixteenth more rows."""
+        more = max(64, len(self) // 16)
         self._seen = np.concatenate((self._seen, np.zeros((more, self._a_week), dtype=np.uint16)))
         self._first = np.concatenate((self._first, np.full(more, np.iinfo(np.int64).max)))
 
