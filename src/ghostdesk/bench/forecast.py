@@ -107,11 +107,11 @@ def _events(rng: np.random.Generator, people: Sequence[UserId], now_s: float) ->
 
 
 def _tick(count: int, seed: int) -> Tick:
-    """One synthetic Sunday in which everybody comes once and leaves, and the Monday after it."""
+    """One synthetic Sunday night on which everybody comes once and leaves, and the Monday after it."""
     rng = np.random.default_rng(seed)
     engine = UserProfileEngine()
     users = [UserId(f"synthetic{number}") for number in range(count)]
-    times_s = np.concatenate((came_s := np.sort(rng.uniform(7, 15, count)), came_s + 1.5)) * 3600.0 + _SUNDAY_S
+    times_s = np.concatenate((came_s := np.sort(rng.uniform(21.0, 22.0, count)), came_s + 0.5)) * 3600.0 + _SUNDAY_S
     for event in np.argsort(times_s, kind="stable").tolist():
         kind = EventKind.SIGN_IN if event < count else EventKind.SIGN_OUT
         engine.observe(UsageEvent(float(times_s[event]), kind, users[event % count]))

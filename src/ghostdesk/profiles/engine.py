@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.arrivals.live import Adjust, ArrivalForecasts
+from ghostdesk.profiles.arrivals.seam import Floats
+from ghostdesk.profiles.arrivals.trained_blend import TrainedHazards
 from ghostdesk.profiles.baselines.hour_of_week import Outlook
 from ghostdesk.profiles.baselines.sessions import ACTIVITY
 from ghostdesk.profiles.baselines.slots import EARLIEST_S, LATEST_S, WeekSlots, sane
@@ -224,6 +226,9 @@ class UserProfileEngine:
             arrival=tuple(outlook.arrival[0].tolist()),
             presence=presence,
             in_use=self._in_use(user, now_s, presence, slot_s),
+            launch_within=self._apps.launch_within(user, now_s, [slot_s * (at + 1) for at in range(len(presence))])
+            if self._arrivals.there_now(user, now_s)
+            else (),
             quantiles=self._needs.quantiles(user, now_s, horizon_s, slot_s),
         )
 
@@ -285,7 +290,7 @@ class UserProfileEngine:
         return self._needs.quantile(user, share)
 
     def _forget_all(self) -> None:
-        self._arrivals = ArrivalForecasts(self._timezone)
+        self._arrivals = ArrivalForecasts(self._timezone, trained=self._trained_arrivals)
         self._arrival_watch = ArrivalWatch()
         self.ways.restart()
         self._apps = self._new_apps(self._trained, self._judged)
@@ -305,6 +310,10 @@ class UserProfileEngine:
     def _near_resources(self, user: UserId, now_s: float) -> Doubles | None:
         """As the forecasts in use say it: they may be swapped."""
         return self._apps.near_resources(user, now_s)
+
+    def _trained_arrivals(self, begin_s: Floats, slot_s: float) -> TrainedHazards | None:
+        """As the forecasts in use say it: they may be swapped."""
+        return self._apps.trained_arrivals(begin_s, slot_s)
 
     def _watch_arrivals(self, now_s: float) -> None:
         """Once a half hour: what is expected of it."""

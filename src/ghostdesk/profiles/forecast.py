@@ -131,6 +131,8 @@ class UsageCurve:
         quantiles: of each resource while present, where they were asked for and anything was measured.
         reasons: why, in words that the user understands.
         modes: what the user's modes ask for, likeliest first; `resources` and `high` hold it already.
+        launch_within: chance that the user, who is there, turns to an application by the end of each slot, as the
+            trained model says; empty without one, or while they are not there.
     """
 
     user: UserId
@@ -145,6 +147,7 @@ class UsageCurve:
     in_use: Mapping[AppId, tuple[float, ...]] = field(default_factory=dict)
     quantiles: ResourceQuantiles | None = None
     modes: tuple[ModeNeed, ...] = ()
+    launch_within: tuple[float, ...] = ()
 
     def get_requirements_for(self, ghost: Ghostly) -> Resources:
         """What this user's ghost should be able to take now.

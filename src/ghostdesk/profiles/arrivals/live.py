@@ -20,7 +20,8 @@ from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.arrivals.counts import EveryoneCounts
 from ghostdesk.profiles.arrivals.model import ArrivalModel
 from ghostdesk.profiles.arrivals.rows_in_use import DORMANT_S, RowsInUse
-from ghostdesk.profiles.arrivals.seam import WEEK_S, Floats, Floats32, Ints
+from ghostdesk.profiles.arrivals.seam import WEEK_S, Floats, Floats32, Ints, SlotBlock, SlotOutcome
+from ghostdesk.profiles.arrivals.trained_blend import TrainedArrivals, TrainedBlend
 from ghostdesk.profiles.baselines.hour_of_week import HourOfWeekArrivals, Outlook, outlook_of
 from ghostdesk.profiles.baselines.sessions import ACTIVITY, USUAL_STAY_S
 from ghostdesk.profiles.baselines.slots import sane
@@ -73,12 +74,19 @@ class ArrivalForecasts:
     Args:
         timezone: IANA name of the zone in which people live by the clock; raises `ConfigError` when unknown.
         enough_starts: see `ENOUGH_STARTS`.
+        trained: asked once a slot, by the first question in it; what it says is blended in as it proves right.
     """
 
-    def __init__(self, timezone: str = "UTC", enough_starts: int = ENOUGH_STARTS) -> None:
+    def __init__(
+        self,
+        timezone: str = "UTC",
+        enough_starts: int = ENOUGH_STARTS,
+        trained: TrainedArrivals = lambda _begin_s, _slot_s: None,
+    ) -> None:
         self.table = HourOfWeekArrivals(timezone)
         self.slots = self.table.slots
         self._enough = enough_starts
+        self._trained = trained
         self._start_over()
 
     def _start_over(self) -> None:
@@ -93,6 +101,8 @@ class ArrivalForecasts:
         self._ahead: Floats32 = np.zeros((0, 0), dtype=np.float32)
         self._ahead_at: tuple[int, int] | None = None
         self._changed: set[int] = set()
+        self._blend = TrainedBlend()
+        self._said: tuple[Ints, Floats, Floats] | None = None
 
     # Learning.
 
@@ -147,6 +157,9 @@ class ArrivalForecasts:
             self._room(last + 1)
             self._model.forget(row, last)
             self._use.move(last, row)
+            self._blend.grow(last + 1)
+            self._blend.move(last, row)
+            self._said = None
             if last == 0:
                 self._model = ArrivalModel()
                 self._model.grow(1)
@@ -155,7 +168,7 @@ class ArrivalForecasts:
     def hot_bytes(self) -> int:
         """Bytes that all users' rows take, spare ones too."""
         model = self._model.nbytes() if self._model is not None else 0
-        return self.table.hot_bytes() + self._use.nbytes() + self._ahead.nbytes + model
+        return self.table.hot_bytes() + self._use.nbytes() + self._blend.nbytes() + self._ahead.nbytes + model
 
     # Forecasting.
 
@@ -317,8 +330,35 @@ class ArrivalForecasts:
             said = model.said(block)
             summed = float(model.mix(block, said)[block.at_risk].sum())
             model.learn(block, outcome, said)
+            if self._said is not None:
+                self._learn_trust(block, outcome, *self._said)
+        self._said = None
         week, hour = _hour(local_s)
         self._everyone.learn(week, hour, self._count, summed)
+
+    def _learn_trust(
+        self, block: SlotBlock, outcome: SlotOutcome, rows: Ints, mixture: Floats, trained: Floats
+    ) -> None:
+        """Of the trained model, from the rows of which it spoke while they were idle."""
+        _, ours, theirs = np.intersect1d(block.rows[block.at_risk[:, 0]], rows, return_indices=True)
+        started = outcome.started[block.at_risk[:, 0], 0][ours]
+        self._blend.learn(rows[theirs], mixture[theirs], trained[theirs], started)
+
+    def _blend_trained(self, first: int) -> None:
+        """The first question in a slot: blend in what the trained model says of people who are not there."""
+        slots = self._ahead.shape[1]
+        begin_s: Floats = (first + np.arange(slots, dtype=np.float64)) * SLOT_S
+        told = self._trained(begin_s, SLOT_S)
+        if told is None or first != self._slot:
+            return
+        at = [(row, place) for place, user in enumerate(told.users) if (row := self.table.row(user)) is not None]
+        rows, places = (np.array(one, dtype=np.int64) for one in (zip(*at, strict=True) if at else ((), ())))
+        idle = self._use.idle(rows)
+        rows, trained = rows[idle], told.hazards[places[idle]]
+        self._blend.grow(len(self.table))
+        mixture = self._ahead[rows].astype(np.float64)
+        self._said = (rows, mixture[:, 0], trained[:, 0])
+        self._ahead[rows] = self._blend.mix(rows, mixture, trained)
 
     def _ahead_of(self, rows: Ints, first: int, slots: int) -> Floats32:
         """Hazards of slots from `first` on, shape (rows, slots)."""
@@ -349,7 +389,10 @@ class ArrivalForecasts:
         fresh = self._ahead_at == (first, self._slot) and row not in self._changed
         if fresh and slots <= self._ahead.shape[1] and at < len(self._ahead) - 1:
             return self._ahead[at : at + 1, :slots]
-        return self._ahead_of(np.array([at]), first, slots)
+        found = self._ahead_of(np.array([at]), first, slots)
+        if fresh and at < len(self._ahead) - 1:
+            found[0, : self._ahead.shape[1]] = self._ahead[at]
+        return found
 
     def _everyones(self, now_s: float, horizon_s: float) -> Floats32:
         """Hazards of everybody, and a newcomer's last; worked out once a slot, and anew for whoever came or left."""
@@ -359,6 +402,7 @@ class ArrivalForecasts:
         if self._ahead_at != (first, self._slot) or self._ahead.shape[1] < slots:
             self._ahead = self._ahead_of(np.arange(rows + 1), first, max(slots, _SUMMED_SLOTS))
             self._ahead_at = (first, self._slot)
+            self._blend_trained(first)
         elif self._changed or len(self._ahead) != rows + 1:
             known = len(self._ahead) - 1
             changed = np.array(sorted(row for row in self._changed if row < known), dtype=np.int64)

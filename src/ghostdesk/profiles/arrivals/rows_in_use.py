@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ghostdesk.profiles.arrivals.seam import WEEK_S, Floats, Floats32, Ints, SlotBlock, SlotOutcome, enlarged
+from ghostdesk.profiles.arrivals.seam import WEEK_S, Flags, Floats, Floats32, Ints, SlotBlock, SlotOutcome, enlarged
 
 DORMANT_S = 4.0 * WEEK_S
 """A row idle for longer is not at risk any more: whoever left for good must not teach that nobody comes."""
@@ -68,6 +68,10 @@ class RowsInUse:
             return False
         self._end_s[row] = time_s
         return True
+
+    def idle(self, rows: Ints) -> Flags:
+        """Which rows were idle when the slot began, and have been since."""
+        return np.asarray(self._flags[rows] == _AT_RISK)
 
     def over(self, local_s: float) -> tuple[SlotBlock, SlotOutcome]:
         """The slot that goes on as one that is over, of all rows that were at risk or in use.

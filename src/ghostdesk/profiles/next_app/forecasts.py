@@ -10,13 +10,14 @@ the pool counts each person once, so a million events of one person move either 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.profiles.arrivals.trained_blend import TrainedHazards
 from ghostdesk.profiles.baselines.sessions import ACTIVITY, SESSION_GAP_S
 from ghostdesk.profiles.baselines.slots import WeekSlots, sane
 from ghostdesk.profiles.circumstances import Circumstances
@@ -39,6 +40,8 @@ _KEPT_APPS = 8
 _MOST_APPS = 65_535
 MOST_AWAKE = 2048
 """People whose contexts are kept whole: those seen last."""
+_TRAINED_REACH_S = 6 * 86_400.0
+"""The trained model's waits for a sign-in reach a week: after so long since the last step it is asked no more."""
 _BATCH = 64
 _POOL_EVERY = 1024
 _POOL_PEOPLE = 512
@@ -194,6 +197,28 @@ class NextAppForecasts:
         if person is None or not isinstance(expert, LstmExpert):
             return None
         return expert.resource_quantiles(self._around(user, person.around.at(now_s, self._slots)))[:, 0]
+
+    def trained_arrivals(self, begin_s: npt.NDArray[np.float64], slot_s: float) -> TrainedHazards | None:
+        """The trained model's chances of a sign-in in slots to come, of those who are awake; None without a model."""
+        if TRAINED not in self._trained():
+            return None
+        users, found = [], []
+        for user, person in self._people.items():
+            expert = person.mixture.experts.get(TRAINED)
+            last_s = expert.last_s if isinstance(expert, LstmExpert) else None
+            if isinstance(expert, LstmExpert) and last_s is not None and 0.0 <= begin_s[0] - last_s < _TRAINED_REACH_S:
+                users.append(user)
+                found.append([expert.sign_in_within(slot_s, at_s - last_s) for at_s in begin_s.tolist()])
+        return TrainedHazards(users, np.array(found).reshape(len(users), len(begin_s)))
+
+    def launch_within(self, user: UserId, now_s: float, lead_s: Sequence[float]) -> tuple[float, ...]:
+        """The trained model's chances that the user turns to an application within each time; empty without one."""
+        person = self._people.get(user)
+        expert = person.mixture.experts.get(TRAINED) if person is not None else None
+        if not isinstance(expert, LstmExpert) or expert.last_s is None:
+            return ()
+        elapsed_s = max(now_s - expert.last_s, 0.0)
+        return tuple(expert.launch_within(one, elapsed_s) for one in lead_s)
 
     def weights(self, user: UserId) -> dict[str, float]:
         """How far each expert is trusted for this user; everyone's for an unknown one."""

@@ -56,6 +56,8 @@ class LstmExpert:
         self._recent = RecentApps(1)
         self._apps: dict[int, AppId] = {}
         self._last: tuple[Situation, Statistics] | None = None
+        self.last_s: float | None = None
+        """When the last event was taken in; None where nobody told."""
 
     def shares(self, situation: Situation = UNKNOWN) -> Shares:
         """Probability of each of the last 32 applications; what is left is for others. Empty before the first."""
@@ -123,6 +125,7 @@ class LstmExpert:
     def _absorb(
         self, rank: npt.NDArray[np.int64], bucket: int, situation: Situation, chosen: npt.NDArray[np.float32]
     ) -> None:
+        self.last_s = situation.time_s if situation.time_s is not None else self.last_s
         words, told = _circumstances(situation)
         inputs = StepInputs(rank, np.array([bucket]), words, told, chosen)
         self._packed = step(self._weights, self._state(), inputs).packed()
