@@ -65,7 +65,7 @@ def test_the_row_never_loses_much_against_the_mixture(slots: list[tuple[float, f
 def test_a_model_that_knows_moves_the_forecast_of_idle_people() -> None:
     """A synthetic oracle says 0.9 for the hour in which she comes, and nothing for others."""
 
-    hours = np.random.default_rng(6).integers(0, 24, 40).tolist()
+    hours = np.random.default_rng(6).integers(0, 24, 25).tolist()
     comes_s = {START_S + (24 * day + hour) * SLOT_S for day, hour in enumerate(hours)}
 
     def oracle(begin_s: Floats, _slot_s: float) -> TrainedHazards:
