@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 import numpy as np
 
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory
-from ghostdesk.evaluate.arrivals_timeline import RowUse, lonely_times, sessions_from_signs
+from ghostdesk.evaluate.arrivals_timeline import RowUse, lonely_times, sessions_from_events
 from ghostdesk.evaluate.state_log import desktop_uses
 from ghostdesk.kernel.errors import ImportFileError
 from ghostdesk.profiles.baselines.sessions import ACTIVITY
@@ -30,13 +30,13 @@ def history_of_events(
     Raises:
         ImportFileError: nobody ever arrived.
     """
-    signs: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    signs: dict[str, list[tuple[float, EventKind]]] = defaultdict(list)
     states: list[tuple[float, str, str]] = []
     for event in events:
         if event.kind is EventKind.DESKTOP_STATE:
             states.append((event.time_s, event.desktop or "", event.detail or ""))
         elif event.user is not None and (event.kind in ACTIVITY or event.kind is EventKind.SIGN_OUT):
-            signs[event.user].append((event.time_s, event.kind is EventKind.SIGN_OUT))
+            signs[event.user].append((event.time_s, event.kind))
     if signs:
         rows = [_person(name, told, zone) for name, told in signs.items()]
         history = ArrivalHistory(rows, "user", (60,), list(notes))
@@ -49,10 +49,8 @@ def history_of_events(
     return history
 
 
-def _person(name: str, told: list[tuple[float, bool]], zone: tzinfo) -> RowUse:
-    told.sort()
-    time_s, out = np.array([t for t, _ in told]), np.array([ended for _, ended in told], dtype=bool)
-    row = sessions_from_signs(name, time_s, np.zeros(len(time_s)), out)
+def _person(name: str, told: list[tuple[float, EventKind]], zone: tzinfo) -> RowUse:
+    row = sessions_from_events(name, told)
     offsets = [datetime.fromtimestamp(t, zone).utcoffset() for t in row.start_s.tolist()]
     offset_s = np.array([one.total_seconds() if one is not None else 0.0 for one in offsets])
     return RowUse(row.name, row.start_s, row.end_s, offset_s, row.until_s)
