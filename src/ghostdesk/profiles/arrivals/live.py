@@ -69,7 +69,7 @@ class ArrivalForecasts:
     """An `ArrivalPredictor` of everybody: the table's answers at first, the mixture's from `ENOUGH_STARTS` on.
 
     Asking lets time pass: a slot is over when `_GRACE_S` have gone by after it, as events may be a little on their way.
-    It keeps 1.7 kB a user, the table's bits for reasons and late events among them.
+    It keeps 1.9 kB a user, the table's bits for reasons and late events among them.
 
     Args:
         timezone: IANA name of the zone in which people live by the clock; raises `ConfigError` when unknown.
