@@ -26,6 +26,7 @@ from ghostdesk.bench.rungs import BENCH_APPS, BenchApp, Rung
 from ghostdesk.bench.signin import run_sign_in_bench
 from ghostdesk.cli.accounts import link_for
 from ghostdesk.cli.bench_forecast import forecast
+from ghostdesk.cli.bench_plan import plan
 from ghostdesk.cli.bench_pool import BenchPool, GatedPlane
 from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, settings_of
 from ghostdesk.config import Settings
@@ -41,6 +42,7 @@ from ghostdesk.wiring import Ghostdesk, assemble, open_settings_store
 app = typer.Typer(no_args_is_help=True, help="Measure, on this machine, with real desktops and applications.")
 USER = UserId("bench")
 app.command()(forecast)
+app.command()(plan)
 Progress = Callable[[str], None]
 PlotOption = Annotated[Path | None, typer.Option(help="Also draw it: PATH.png and PATH.svg (needs the bench extra).")]
 SwapOption = Annotated[
