@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ghostdesk.allocator.fleet_exchange import TRIES
 from ghostdesk.allocator.fleet_pool import pool_demand
 from ghostdesk.allocator.fleet_prices import CHUNK, option_scores
-from ghostdesk.allocator.fleet_problem import Items, Sites, people, pool_items, scaled_sites, score_at
+from ghostdesk.allocator.fleet_problem import Items, Sites, amount, people, pool_items, scaled_sites, score_at
 from ghostdesk.allocator.fleet_solve import Answer, Task, solve
 from ghostdesk.allocator.fleet_values import (
     NONE,
@@ -79,7 +79,7 @@ def _seat_floor(pool: FleetPool | None, sites: Sites, rungs: int) -> tuple[Ints,
     count = 0 if pool is None else min(pool.floor, pool.ceiling)
     if pool is None or count <= 0:
         return np.zeros(0, np.int64), sites.room, 0.0
-    dearest = float((sites.floor_price @ np.nan_to_num(np.asarray(pool.cost) / sites.unit)).max(initial=0.0))
+    dearest = float((sites.floor_price @ amount(np.asarray(pool.cost) / sites.unit)).max(initial=0.0))
     seated = pool_items(pool, np.full(count, 1.0 + 1e3 * dearest), rungs, sites)
     answer = solve(Task(seated, sites, np.zeros(count)), 0)
     rows = np.flatnonzero(answer.host != NONE)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_place import Placing
+from ghostdesk.allocator.fleet_place import SLACK, Placing
 from ghostdesk.allocator.fleet_prices import Groups, Prices, bound_of
 from ghostdesk.allocator.fleet_problem import score_at
 from ghostdesk.allocator.fleet_values import NONE, Flags, Floats, Ints
@@ -22,7 +22,6 @@ _BEARABLE = 0.1
 _CLOSE = 1e-3
 _STARTS, _GOOD = 4, 0.01
 """How often the search starts anew, where the bound leaves more than this to be gained."""
-_TIGHT = 1.0 - 1e-9
 
 
 class _Options:
@@ -35,7 +34,7 @@ class _Options:
         item, rung, host = (axis.ravel() for axis in np.indices((count, rungs, hosts)))
         score = score_at(items, sites, item, rung, host)
         cost = items.cost[item, rung]
-        good = (score > 0) & (cost <= sites.room[host] * _TIGHT).all(1)
+        good = (score > 0) & (cost <= sites.room[host] + SLACK).all(1)
         self.item, self.rung, self.host = item[good], rung[good], host[good]
         self.score, self.cost = score[good], cost[good]
 
@@ -76,13 +75,13 @@ class _Search:
             item, host = options.item[best], options.host[best]
             open_ = open_[options.item[open_] != item]
             near = options.host[open_] == host
-            fits = ~near | (options.cost[open_] <= self.left[host] * _TIGHT).all(1)
+            fits = ~near | (options.cost[open_] <= self.left[host] + SLACK).all(1)
             open_ = open_[fits]
 
     def fitting(self) -> Ints:
         """Options of items without a place that would fit."""
         options = self.options
-        fits = (self.taken[options.item] == NONE) & (options.cost <= self.left[options.host] * _TIGHT).all(1)
+        fits = (self.taken[options.item] == NONE) & (options.cost <= self.left[options.host] + SLACK).all(1)
         return np.flatnonzero(fits)
 
     def take(self, taken: Ints) -> None:

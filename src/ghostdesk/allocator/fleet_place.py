@@ -16,13 +16,14 @@ from ghostdesk.allocator.fleet_problem import Items, Sites, score_at
 from ghostdesk.allocator.fleet_products import product, weighed
 from ghostdesk.allocator.fleet_values import NONE, Flags, Floats, Ints
 
-_SLACK = 1e-12
-_TIGHT = 1.0 - 1e-9
+SLACK = 1e-12
+"""Share of all room by which sums may be wrong for rounding: an item that just fits, fits."""
 _ROUNDS = 8
-_ROUNDS_EACH = 12
+_ROUNDS_EACH = 10
+_ROUNDS_REST = 3
 _FEW_EACH = 6
 """Items a host up to which they are given out one by one."""
-_ONE_BY_ONE = 400
+_ONE_BY_ONE = 100
 _GOLDEN = 0.6180339887498949
 
 
@@ -53,6 +54,14 @@ class Placing:
         self.put(rows[fits], rung[fits], host[fits])
         return fits
 
+    def drop_losses(self) -> None:
+        """Let go of what is worth less than its floor price where it is: softened choices take some."""
+        rows = np.flatnonzero(self.rung != NONE)
+        rung, host = self.rung[rows], self.host[rows]
+        bad = score_at(self.items, self.sites, rows, rung, host) <= 0
+        np.add.at(self.left, host[bad], self.items.cost[rows[bad], rung[bad]])
+        self.rung[rows[bad]] = self.host[rows[bad]] = NONE
+
     def score(self) -> float:
         """Of everything that is held."""
         rows = np.flatnonzero(self.rung != NONE)
@@ -71,7 +80,7 @@ def accepted(cost: Floats, host: Ints, order: Floats, left: Floats) -> Flags:
     first = np.flatnonzero(np.r_[True, here[1:] != here[:-1]])
     length = np.diff(np.r_[first, len(here)])
     before = np.repeat(total[first] - cost[ranked][first], length, axis=0)
-    fits[ranked] = (total - before <= left[here] * _TIGHT + _SLACK * (left[here] > 0)).all(1)
+    fits[ranked] = (total - before <= left[here] + SLACK).all(1)
     return fits
 
 
@@ -80,10 +89,12 @@ def place(items: Items, sites: Sites, groups: Groups, prices: Prices) -> Placing
     placing = Placing.empty(items, sites)
     rung, group = choices(items, groups, prices)
     density = _density(items, groups, prices)
+    weight = _weights(groups, prices)
     _stay(placing, rung, group, groups, density)
     for one in range(len(groups.room)):
         rows = np.flatnonzero((group == one) & (placing.rung == NONE))
-        _deal(placing, rows, rung[rows], np.flatnonzero(groups.of == one), density[rows], groups, prices)
+        _deal(placing, rows, rung[rows], np.flatnonzero(groups.of == one), density[rows], weight, _ROUNDS_EACH)
+    placing.drop_losses()
     _fill(placing, groups, prices, density)
     _one_by_one(placing, density)
     _upgrade(placing)
@@ -140,11 +151,8 @@ def _stay(placing: Placing, rung: Ints, group: Ints, groups: Groups, density: Fl
     placing.try_put(rest, rung[rest], held[rest], density[rest])
 
 
-def _deal(
-    placing: Placing, rows: Ints, rung: Ints, hosts: Ints, density: Floats, groups: Groups, prices: Prices
-) -> None:
+def _deal(placing: Placing, rows: Ints, rung: Ints, hosts: Ints, density: Floats, weight: Floats, rounds: int) -> None:
     """Deal items out over `hosts` in proportion to their room, and what did not fit again over what is left."""
-    weight = _weights(groups, prices)
     for turn in range(_ROUNDS if len(rows) > _FEW_EACH * len(hosts) else 0):
         rank = np.argsort(-density, kind="stable")
         rows, rung, density = rows[rank], rung[rank], density[rank]
@@ -155,26 +163,26 @@ def _deal(
         rows, rung, density = rows[~fits], rung[~fits], density[~fits]
         if fits.sum() < len(hosts):
             break
-    _one_each(placing, rows, rung, hosts, weight)
+    _one_each(placing, rows, rung, hosts, weight, rounds)
 
 
-def _one_each(placing: Placing, rows: Ints, rung: Ints, hosts: Ints, weight: Floats) -> None:
+def _one_each(placing: Placing, rows: Ints, rung: Ints, hosts: Ints, weight: Floats, rounds: int) -> None:
     """Give each host one item in each round, the largest to the one with the most room left."""
     size = weighed(placing.items.cost[rows, rung], weight)
     order = np.argsort(-size, kind="stable")
     rows, rung = rows[order], rung[order]
-    for _ in range(_ROUNDS_EACH):
+    for _ in range(rounds):
         if not len(rows):
             return
         left = placing.left[hosts]
         room = weighed(np.where(np.isfinite(left), left, 1e6), weight)
         roomy = hosts[np.argsort(-room, kind="stable")]
-        most = left.max(0) * _TIGHT
+        most = left.max(0) + SLACK
         possible = (placing.items.cost[rows, rung] <= most).all(1)
         rows, rung = rows[possible], rung[possible]
         now = min(len(rows), len(roomy))
         cost = placing.items.cost[rows[:now], rung[:now]]
-        fits = (cost <= placing.left[roomy[:now]] * _TIGHT).all(1)
+        fits = (cost <= placing.left[roomy[:now]] + SLACK).all(1)
         placing.put(rows[:now][fits], rung[:now][fits], roomy[:now][fits])
         # What did not fit on its host goes behind those that are smaller.
         rows = np.concatenate((rows[now:], rows[:now][~fits]))
@@ -190,7 +198,7 @@ def _targets(placing: Placing, size: Floats, hosts: Ints, weight: Floats, turn: 
     """
     left = placing.left[hosts]
     room = weighed(np.maximum(np.where(np.isfinite(left), left, 1e6), 0.0), weight)
-    inside = np.flatnonzero(np.cumsum(size) <= float(room.sum()) * (1.0 + 1e-9) + _SLACK)
+    inside = np.flatnonzero(np.cumsum(size) <= float(room.sum()) * (1.0 + 1e-9) + SLACK)
     to = np.full(len(size), NONE)
     if not len(inside):
         return to
@@ -222,17 +230,17 @@ def _fill(placing: Placing, groups: Groups, prices: Prices, density: Floats) -> 
             good = (by_group[:, group] > 0) & (placing.rung[rows] == NONE)
             hosts = np.flatnonzero(groups.of == group)
             hosts = hosts[np.argsort(-placing.left[hosts].min(1), kind="stable")]
-            _deal(placing, rows[good], wanted[good], hosts, density[rows[good]], groups, prices)
+            _deal(placing, rows[good], wanted[good], hosts, density[rows[good]], weight, _ROUNDS_REST)
 
 
 def _one_by_one(placing: Placing, density: Floats) -> None:
     """Try the best of those who still have nothing on every rung and host, one after the other."""
     items, sites = placing.items, placing.sites
     rows = np.flatnonzero((placing.rung == NONE) & (items.worth.max(1) > 0))
-    most = placing.left.max(0) + _SLACK
+    most = placing.left.max(0) + SLACK
     rows = rows[(items.cost[rows] <= most).all(2).any(1)]
     for row in rows[np.argsort(-density[rows], kind="stable")][:_ONE_BY_ONE]:
-        fits = (items.cost[row][:, None] <= placing.left * _TIGHT).all(2)
+        fits = (items.cost[row][:, None] <= placing.left + SLACK).all(2)
         scores = items.worth[row][:, None] * sites.availability - product(items.cost[row], sites.floor_price.T)
         if items.held_host[row] != NONE:
             scores[items.held_rung[row], items.held_host[row]] += items.stay[row]

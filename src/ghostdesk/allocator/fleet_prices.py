@@ -95,14 +95,14 @@ def option_scores(items: Items, rows: Ints | slice, groups: Groups, price: Float
     if held.size:
         at = (held, items.held_rung[rows][held], groups.of[items.held_host[rows][held]])
         scores[at] += items.stay[rows][held]
-    return scores.reshape(len(scores), -1)
+    return scores.reshape(len(scores), scores.shape[1] * scores.shape[2])
 
 
 def soft_shares(scores: Floats, temperature: float) -> Floats:
     """How much of each option each item takes, shape (n, K * G); what is missing to 1 is held nowhere."""
     top = np.maximum(scores.max(1, keepdims=True), 0.0)
-    weights: Floats = np.exp(np.maximum((scores - top) / temperature, -60.0))
-    weights /= weights.sum(1, keepdims=True) + np.exp(np.maximum(-top / temperature, -60.0))
+    weights: Floats = np.exp(np.maximum(scores - top, -60.0 * temperature) / temperature)
+    weights /= weights.sum(1, keepdims=True) + np.exp(np.maximum(-top, -60.0 * temperature) / temperature)
     return weights
 
 
@@ -148,7 +148,7 @@ def find_prices(sample: Sample, groups: Groups, start: Prices | None = None) -> 
     gains = np.maximum(scores.max(1, initial=0.0), 0.0)
     scale = float(gains @ sample.weight)
     if scale <= 0.0:
-        return Prices(np.zeros(groups.room.shape), 1.0)
+        return Prices(np.zeros(groups.room.shape), 1e-9)
     typical = float(gains[gains > 0].mean())
     if start is None:
         price, schedule = np.full(groups.room.shape, _first_price(sample, groups, scale)), _TEMPERATURES
@@ -214,8 +214,8 @@ def _soft_dual(sample: Sample, groups: Groups, price: Floats, temperature: float
     """The softened dual at these prices, and the shares of the options, shape (n, K * G)."""
     scores = option_scores(sample.items, slice(None), groups, price)
     top = np.maximum(scores.max(1), 0.0)
-    weights = np.exp(np.maximum((scores - top[:, None]) / temperature, -60.0))
-    total = weights.sum(1) + np.exp(np.maximum(-top / temperature, -60.0))
+    weights = np.exp(np.maximum(scores - top[:, None], -60.0 * temperature) / temperature)
+    total = weights.sum(1) + np.exp(np.maximum(-top, -60.0 * temperature) / temperature)
     paid = float((price * np.where(price > 0, groups.room, 0.0)).sum())
     value = float(sample.weight @ (top + temperature * np.log(total))) + paid
     return value, weights / total[:, None]

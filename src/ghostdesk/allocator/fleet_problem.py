@@ -60,15 +60,20 @@ def number(values: Floats, instead: float = 0.0) -> Floats:
     return np.where(np.isnan(values), instead, values)
 
 
+def amount(values: Floats | Ints) -> Floats:
+    """The values between 0 and 1e50 (an infinite one would leave no finite price), 0 for what is not a number."""
+    return np.clip(number(np.asarray(values, np.float64)), 0.0, 1e50)
+
+
 def scaled_sites(hosts: FleetHosts) -> Sites:
     """The hosts with amounts as shares of what there is in all; raises `ValueError` for shapes that do not fit."""
     room = np.asarray(hosts.room, np.float64)
-    if room.ndim != 2:
-        raise ValueError(f"room must have the shape (hosts, resources), not {room.shape}")
+    if room.ndim != 2 or not len(room):
+        raise ValueError(f"room must have the shape (hosts, resources) with one host or more, not {room.shape}")
     room = np.maximum(number(room), 0.0)
     total = np.where(np.isfinite(room), room, 0.0).sum(0)
     unit = np.where(total > 0, total, 1.0)
-    floor = np.maximum(number(np.asarray(hosts.floor_price, np.float64)), 0.0)
+    floor = amount(hosts.floor_price)
     floor = np.broadcast_to(floor if floor.size else 0.0, room.shape) * unit
     availability = np.clip(number(np.asarray(hosts.availability, np.float64)), 0.0, 1.0)
     availability = np.array(np.broadcast_to(availability if availability.size else 1.0, (len(room),)))
@@ -81,8 +86,7 @@ def people(users: FleetUsers, sites: Sites) -> Items:
     probability = np.clip(number(np.asarray(users.probability, np.float64)), 0.0, 1.0)
     if users.first.size:
         probability = np.where(users.first[:, None], 1.0, probability)
-    worth = probability * number(users.seconds_saved) * number(users.value_per_s)[:, None]
-    worth = np.clip(number(worth), 0.0, 1e150)  # an infinite worth would leave no finite price
+    worth = probability * amount(users.seconds_saved) * amount(users.value_per_s)[:, None]
     shape = (count, rungs, len(sites.unit))
     cost = np.broadcast_to(number(users.cost, np.inf), shape) / sites.unit
     absurd: Flags = np.asarray((cost < 0).any(2) | ~np.isfinite(cost).all(2))
@@ -92,7 +96,7 @@ def people(users: FleetUsers, sites: Sites) -> Items:
     rung = np.asarray(_filled(users.held_rung, count, NONE), np.int64)
     host = np.asarray(_filled(users.held_host, count, NONE), np.int64)
     known = (rung >= 0) & (rung < rungs) & (host >= 0) & (host < hosts)
-    stay = np.clip(number(np.asarray(_filled(users.stay_value, count, 0.0), np.float64)), 0.0, 1e150)
+    stay = amount(_filled(users.stay_value, count, 0.0))
     return Items(worth, cost, np.where(known, rung, NONE), np.where(known, host, NONE), np.where(known, stay, 0.0))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ghostdesk.allocator.fleet import plan_fleet
 from ghostdesk.bench.plan_exact import exact_optimum
-from ghostdesk.bench.plan_inputs import SHAPES, large_fleet
+from ghostdesk.bench.plan_inputs import SHAPES, SMALL_USERS, large_fleet
 
 TARGET_GAP = 0.02
 
@@ -116,7 +116,7 @@ def measure_gaps(count: int, seed: int, limit_s: float, told: Callable[[str], No
         gaps, proven, plan_s, exact_s = [], 0, 0.0, 0.0
         for number in range(count):
             told(f"{shape}: fleet {number + 1} of {count}")
-            fleet = make(seed + number)
+            fleet = make(seed + number, SMALL_USERS)
             began = time.process_time()
             plan = plan_fleet(*fleet)
             plan_s += time.process_time() - began

@@ -76,13 +76,14 @@ _TIGHT_MEMORY = np.array([1.0, 0.6e9, 0.1, 1e7, 1e7])
 _TIGHT_CPU = np.array([0.05, 4e9, 0.1, 1e7, 1e7])
 _BOTH = np.array([0.055, 0.6e9, 0.1, 1e7, 1e7])
 
-SHAPES: dict[str, Callable[[int], Fleet]] = {
-    "tight memory": lambda seed: _small(seed, 24, 3, _TIGHT_MEMORY),
-    "tight CPU": lambda seed: _small(seed, 24, 3, _TIGHT_CPU),
-    "two scarce resources": lambda seed: _small(seed, 24, 3, _BOTH, spread=0.5),
-    "unlike hosts": lambda seed: _small(seed, 24, 4, _BOTH, even=False),
-    "one host": lambda seed: _small(seed, 30, 1, _TIGHT_MEMORY),
-    "all equal": lambda seed: _small(seed, 20 + seed % 7, 2, _TIGHT_MEMORY, equal=True),
-    "roomy": lambda seed: _small(seed, 24, 3, _ROOMY),
+SHAPES: dict[str, Callable[[int, int], Fleet]] = {
+    "tight memory": lambda seed, users: _small(seed, users, 3, _TIGHT_MEMORY),
+    "tight CPU": lambda seed, users: _small(seed, users, 3, _TIGHT_CPU),
+    "two scarce resources": lambda seed, users: _small(seed, users, 3, _BOTH, spread=0.5),
+    "unlike hosts": lambda seed, users: _small(seed, users, 4, _BOTH, even=False),
+    "one host": lambda seed, users: _small(seed, users, 1, _TIGHT_MEMORY),
+    "all equal": lambda seed, users: _small(seed, users + seed % 7, 2, _TIGHT_MEMORY, equal=True),
+    "roomy": lambda seed, users: _small(seed, users, 3, _ROOMY),
 }
-"""Small fleets whose exact optimum can be found, by what is scarce in them."""
+"""Small fleets (of a seed and a number of users) whose exact optimum can be found, by what is scarce in them."""
+SMALL_USERS = 24
