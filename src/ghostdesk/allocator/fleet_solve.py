@@ -31,8 +31,11 @@ from ghostdesk.allocator.fleet_values import NONE, FleetPool, Floats, Ints
 _TURNS = 4
 _SMALL = 4_000
 """Options (items x rungs x hosts) up to which the whole plan is made anew in each turn, and places are exchanged."""
-_QUICK = 150
+_QUICK = 300
 """Exchanges in each turn but the last."""
+_SIZES = 2
+"""Ghosts of the pool more and fewer that are tried where the problem is small: what one more takes off the worth of
+personal ghosts is not linear there."""
 _POOL_SAMPLE = 400
 
 
@@ -81,24 +84,35 @@ class Answer:
 
 
 def solve(task: Task, tries: int = TRIES) -> Answer:
-    """Plan the task; where it is small, try at most `tries` exchanges."""
+    """Plan the task; where it is small, go round with the whole plan, and try at most `tries` exchanges."""
     groups = group_hosts(task.sites)
     covered, held, prices = _settle(task, groups)
     small = len(task.items) * task.items.worth.shape[1] * len(task.sites.room) <= _SMALL
-    best: Answer | None = None
-    for turn in range(_TURNS if small and task.pool is not None else 1):
-        last = not small or task.pool is None or turn == _TURNS - 1
-        answer = _turn(task, groups, covered, held, prices, tries if last else min(tries, _QUICK), small=small)
-        if best is None or answer.score > best.score:
-            best = answer
-        now = task.base + float(task.share[answer.rung != NONE].sum()), float(len(answer.pooled))
-        if not last and np.allclose(now, (covered, held), rtol=1e-6, atol=1e-6):
-            answer = _turn(task, groups, covered, held, prices, tries, small=small)
-            best = answer if answer.score > best.score else best
+    if not small or task.pool is None:
+        return _turn(task, groups, covered, held, prices, tries, small=small)
+    best = _turn(task, groups, covered, held, prices, min(tries, _QUICK), small=True)
+    at = covered, held
+    for _ in range(_TURNS):
+        now = _covered(task, best), float(len(best.pooled))
+        if np.allclose(now, at, rtol=1e-6, atol=1e-6):
             break
-        covered, held = now
-    assert best is not None
-    return best
+        answer = _turn(task, groups, *now, prices, min(tries, _QUICK), small=True)
+        best, at = (answer if answer.score > best.score else best), now
+    if tries <= 0:
+        return best
+    most, size = None, len(best.pooled)
+    for count in range(max(len(task.seated), size - _SIZES), size + _SIZES + 1):
+        answer = _turn(task, groups, _covered(task, best), count, prices, min(tries, _QUICK), small=True, most=count)
+        if answer.score > best.score:
+            best, most = answer, count
+    last = float(len(best.pooled))
+    answer = _turn(task, groups, _covered(task, best), last, prices, tries, small=True, most=most)
+    return answer if answer.score > best.score else best
+
+
+def _covered(task: Task, answer: Answer) -> float:
+    """Sign-ins that personal ghosts serve in this answer."""
+    return task.base + float(task.share[answer.rung != NONE].sum())
 
 
 def _linear(task: Task, items: Items, share: Floats, covered: float, held: float) -> tuple[Items, PoolDemand | None]:
@@ -148,9 +162,19 @@ def _settle(task: Task, groups: Groups) -> tuple[float, float, Prices]:
 
 
 def _turn(
-    task: Task, groups: Groups, covered: float, held: float, prices: Prices, tries: int, *, small: bool
+    task: Task,
+    groups: Groups,
+    covered: float,
+    held: float,
+    prices: Prices,
+    tries: int,
+    *,
+    small: bool,
+    most: int | None = None,
 ) -> Answer:
     people, demand = _linear(task, task.items, task.share, covered, held)
+    if demand is not None and most is not None:
+        demand = replace(demand, wanted=max(len(task.seated), min(demand.wanted, most)))
     pool = _pool_rows(task, demand, people.worth.shape[1])
     items = people if pool is None else joined(people, pool)
     if small:
