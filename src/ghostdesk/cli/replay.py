@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ghostdesk.cli.common import ConfigOption, err, out, settings_of
 from ghostdesk.config import Settings
+from ghostdesk.control.policy_feed import DECIDE_EVERY_S
 from ghostdesk.evaluate.arrivals_events import history_of_events
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory, read_arrival_history
 from ghostdesk.evaluate.json_out import check_folder, write_json, write_text
@@ -30,6 +31,8 @@ from ghostdesk.replay.run import settings_of as policy_settings
 from ghostdesk.replay.world import ReplayFigures
 from ghostdesk.wiring import open_settings_store
 
+_PEOPLE_EVERY_S = 300.0
+"""Policies that keep ghosts for single people look at all of them each time."""
 _SIMULATED = "[yellow]simulated[/]"
 
 
@@ -63,7 +66,10 @@ def replay(
     ceiling: Annotated[int, typer.Option(min=0, help="Most desktops of all kinds; 0 for no limit.")] = 0,
     builds_at_once: Annotated[int, typer.Option(min=0, help="Most ghosts made at a time; 0 for no limit.")] = 0,
     ghost_memory_gib: Annotated[float, typer.Option(min=0.0, help="Memory of a ghost that waits.")] = 0.25,
-    decide_every_s: Annotated[float, typer.Option(min=1.0, help="How often the policy is asked.")] = 60.0,
+    decide_every_s: Annotated[
+        float,
+        typer.Option(min=0.0, help="How often the policy is asked; 0: every minute, or for people every 5 minutes."),
+    ] = 0.0,
     price_per_ghost_hour: Annotated[float, typer.Option(min=0.0, help="Price of an idle ghost for an hour.")] = 0.0,
     price_per_gib_hour: Annotated[float, typer.Option(min=0.0, help="Price of a GiB of memory for an hour.")] = 0.0,
     price_per_kwh: Annotated[float, typer.Option(min=0.0, help="Price of a kilowatt-hour.")] = 0.0,
@@ -104,6 +110,7 @@ def replay(
         told = _read(history, zone) if history is not None else _store(settings, zone)
         sessions = between(_sessions(told), _date_s(from_date, zone, "--from"), until_s)
     window = window_of(sessions, train_until_s, until_s, zone)
+    every_s = max(decide_every_s, 1.0) if decide_every_s else (_PEOPLE_EVERY_S if sessions.named else DECIDE_EVERY_S)
     figures = ReplayFigures(
         lead_s,
         lead_spread,
@@ -113,7 +120,7 @@ def replay(
         builds_at_once,
         ghost_memory_gib,
         0.0,
-        decide_every_s,
+        every_s,
         seed,
     )
     model = CostModel(
