@@ -38,7 +38,7 @@ FLEETS = st.builds(_fleet, st.integers(1, 40), st.integers(1, 6), st.integers(0,
 @settings(max_examples=40, deadline=None)
 @given(FLEETS)
 def test_no_host_holds_more_of_anything_than_it_has_room_for(fleet: Fleet) -> None:
-    plan = plan_fleet(*fleet, tries=50)
+    plan = plan_fleet(*fleet, tries=20)
     room = fleet[1].room
     assert (_taken(fleet, plan) <= room + 1e-9 * room.max(0)).all()
     assert np.allclose(plan.room_left, room - _taken(fleet, plan), atol=1e-6 * room.max())
@@ -51,17 +51,17 @@ def test_no_host_holds_more_of_anything_than_it_has_room_for(fleet: Fleet) -> No
     assert set(plan.infeasible) <= set(np.flatnonzero(plan.rung == NONE))
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.integers(2, 30), st.integers(1, 4), st.integers(0, 999), st.floats(1.0, 3.0))
+@settings(max_examples=5, deadline=None)
+@given(st.integers(10, 40), st.integers(1, 2), st.integers(0, 999), st.floats(1.0, 3.0))
 def test_more_room_never_makes_a_worse_plan(users: int, hosts: int, seed: int, more: float) -> None:
     people, places, pool = _fleet(users, hosts, seed, 0.5)
-    plan = plan_fleet(people, places, pool, tries=600)
-    roomier = plan_fleet(people, replace(places, room=places.room * more), pool, tries=600)
+    plan = plan_fleet(people, places, pool, tries=300)
+    roomier = plan_fleet(people, replace(places, room=places.room * more), pool, tries=300)
     assert roomier.score >= plan.score * 0.97 - 1e-9
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.integers(2, 40), st.integers(1, 6), st.integers(0, 999))
+@settings(max_examples=10, deadline=None)
+@given(st.integers(100, 400), st.integers(1, 3), st.integers(0, 999))
 def test_the_order_of_people_changes_no_more_than_how_whole_items_pack(users: int, hosts: int, seed: int) -> None:
     people, places, pool = _fleet(users, hosts, seed, 1.0)
     order = np.random.default_rng(seed).permutation(users)
@@ -74,8 +74,8 @@ def test_the_order_of_people_changes_no_more_than_how_whole_items_pack(users: in
         held_rung=people.held_rung[order],
         held_host=people.held_host[order],
     )
-    one, other = plan_fleet(people, places, pool), plan_fleet(mixed, places, pool)
-    assert other.score == pytest.approx(one.score, rel=0.05, abs=1e-6)
+    one, other = plan_fleet(people, places, pool, tries=0), plan_fleet(mixed, places, pool, tries=0)
+    assert other.score == pytest.approx(one.score, rel=0.03, abs=1e-6)
 
 
 def test_the_same_again_gives_the_same_plan() -> None:

@@ -294,3 +294,29 @@ async def test_in_a_desktop_in_use_the_next_application_waits_hidden(tmp_path: P
     assert mine is not None
     assert not world.host.desktops[mine.ghost].frozen
     world.close()
+
+
+async def test_a_start_that_found_nothing_raises_the_quantile_and_a_restart_is_told(tmp_path: Path) -> None:
+    world = World(tmp_path, floor=0, ceiling=5)
+    assert world.loop.service.quantile() == pytest.approx(0.99)
+    assert (await world.clock.run(world.plane.open_desktop(ALICE))).path == "built"
+    assert world.loop.service.quantile() > 0.99
+    again = await world.clock.run(world.plane.open_desktop(ALICE))
+    assert again.path == "active"
+    assert world.loop.service.starts == 1, "coming back to one's own desktop is no start"
+    await world.pass_time(10)
+    assert "0.0% of the last 1 starts found a ready desktop" in world.loop.plan.pool_reason
+    before = world.loop.service
+    await world.crash_and_restart()
+    world.loop.recall(launch.path for launch in reversed(world.store.launches(100)) if launch.what == "desktop")
+    assert world.loop.service == before
+    world.close()
+
+
+async def test_the_lead_time_is_what_builds_took_here(world: World) -> None:
+    assert world.supply.lead_time.mean_s == 5.0, "a guess before the first build"
+    await world.pass_time(60)
+    lead = world.supply.lead_time
+    assert lead.mean_s != 5.0
+    context = world.observer.context(world.supply, world.policy, world.clock.now_s(), len(world.manager))
+    assert (context.build_time_s, context.build_spread) == (lead.mean_s, lead.spread)
