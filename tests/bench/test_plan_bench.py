@@ -35,7 +35,7 @@ def test_the_report_says_what_is_synthetic() -> None:
     assert "SYNTHETIC" in shown.stdout
 
 
-def test_gaps_are_measured_for_every_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gaps_are_measured_for_every_shape(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("highspy", reason="needs the extra bench (highspy)")
     from ghostdesk.bench import plan
     from ghostdesk.bench.plan_inputs import SHAPES
@@ -44,6 +44,7 @@ def test_gaps_are_measured_for_every_shape(monkeypatch: pytest.MonkeyPatch) -> N
     told: list[str] = []
     (found,) = measure_gaps(2, 0, 10.0, told.append)
     assert (found.shape, len(found.gaps), len(told)) == ("one host", 2, 2)
+    assert not capfd.readouterr().out, "standard output is for the report"
     assert found.mean <= found.p95 <= found.worst < 0.02
 
 

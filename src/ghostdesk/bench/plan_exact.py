@@ -7,6 +7,10 @@ above: the optimum found here is never below the true one. Needs the extra `benc
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -110,12 +114,28 @@ def _pool_columns(program: _Program, pool: FleetPool, sites: Sites, held: Ints, 
     return placed
 
 
+@contextlib.contextmanager
+def _no_banner() -> Iterator[None]:
+    """HiGHS greets on standard output before it can be told not to; JSON for scripts goes there."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _run(program: _Program, limit_s: float) -> Exact:
     try:
         import highspy
     except ImportError:
         raise MissingRequirement("highspy is not installed.", "Install it: pip install 'ghostdesk[bench]'.") from None
-    solver = highspy.Highs()  # type: ignore[no-untyped-call]
+    with _no_banner():
+        solver = highspy.Highs()  # type: ignore[no-untyped-call]
     solver.setOptionValue("output_flag", False)
     solver.setOptionValue("time_limit", limit_s)
     solver.setOptionValue("mip_rel_gap", 1e-4)
