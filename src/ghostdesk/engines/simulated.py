@@ -73,9 +73,13 @@ class SimulatedEngine:
         """Let the command's time pass, then let it take effect; failures come back in the outcome."""
         start_s = self._host.clock.now_s()
         error: GhostdeskError | None = None
+        lock = self._host.lock(command.ghost)
         try:
-            async with self._host.lock(command.ghost):
-                await self._carry_out(command)
+            if isinstance(command, SetLimits | Freeze | Thaw) and self._host.instant(command) and not lock.locked():
+                self._change(self._living(command.ghost), command)  # nothing can come between
+            else:
+                async with lock:
+                    await self._carry_out(command)
         except GhostdeskError as raised:
             error = raised
         return Outcome(command, error, self._host.clock.now_s() - start_s, dict(SIMULATED))

@@ -175,6 +175,11 @@ class SimulatedHost:
         for name in self.figures.durations:
             self._draws.pop(f"{self.seed}/{ghost}/{name}", None)
 
+    def instant(self, command: Command) -> bool:
+        """Whether the command takes no time, and no fault waits for it."""
+        name = type(command).__name__
+        return name not in self.figures.durations and name not in self._refusals
+
     def refusal(self, command: Command) -> GhostdeskError | None:
         """The injected fault that this command meets, used up."""
         waiting = self._refusals.get(type(command).__name__)
