@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from ghostdesk.allocator.fleet_pool import pool_demand
-from ghostdesk.allocator.fleet_values import FleetPool
+from ghostdesk.allocator.fleet.pool import pool_demand
+from ghostdesk.allocator.fleet.values import FleetPool
 from ghostdesk.allocator.lead_time import LeadTime, expected_over, mixed_distribution
 from ghostdesk.profiles.forecast import ArrivalCurve
 from ghostdesk.profiles.newsvendor import pool_target

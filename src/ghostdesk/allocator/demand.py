@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ghostdesk.allocator.fleet_pool import pool_demand
+from ghostdesk.allocator.fleet.pool import pool_demand
 from ghostdesk.allocator.host_plan import lead_of, plan_host, pool_of
 from ghostdesk.allocator.plan import PlanRequest, PolicyAnswer, PoolPolicy
 from ghostdesk.ghosts.ghost import LIVE, GhostState

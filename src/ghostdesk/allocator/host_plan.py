@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ghostdesk.allocator.fleet import plan_fleet
-from ghostdesk.allocator.fleet_values import FleetHosts, FleetPool, FleetUsers
+from ghostdesk.allocator.fleet.planner import plan_fleet
+from ghostdesk.allocator.fleet.values import FleetHosts, FleetPool, FleetUsers
 from ghostdesk.allocator.lead_time import LeadTime, expected_over
 from ghostdesk.allocator.plan import PlanRequest
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostdesk.allocator.fleet import plan_fleet
+from ghostdesk.allocator.fleet.planner import plan_fleet
 from ghostdesk.bench.plan_exact import exact_optimum
 from ghostdesk.bench.plan_inputs import SHAPES, SMALL_USERS, large_fleet
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_pool import pool_demand
-from ghostdesk.allocator.fleet_problem import Sites, people, scaled_sites, score_at
-from ghostdesk.allocator.fleet_values import FleetHosts, FleetPool, FleetUsers, Floats, Ints
+from ghostdesk.allocator.fleet.pool import pool_demand
+from ghostdesk.allocator.fleet.problem import Sites, people, scaled_sites, score_at
+from ghostdesk.allocator.fleet.values import FleetHosts, FleetPool, FleetUsers, Floats, Ints
 from ghostdesk.kernel.errors import MissingRequirement
 
 _TANGENTS = 33

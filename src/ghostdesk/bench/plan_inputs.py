@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_values import FleetHosts, FleetPool, FleetUsers, Floats, Ints
+from ghostdesk.allocator.fleet.values import FleetHosts, FleetPool, FleetUsers, Floats, Ints
 
 RESOURCES = ("cpu_cores", "memory_bytes", "gpu_share", "network_bytes_per_s", "storage_bytes_per_s")
 RUNGS = ("parked", "ready", "warm")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_values import NONE, Flags, FleetHosts, FleetPool, FleetUsers, Floats, Ints
+from ghostdesk.allocator.fleet.values import NONE, Flags, FleetHosts, FleetPool, FleetUsers, Floats, Ints
 
 _NEVER = -1e300
 

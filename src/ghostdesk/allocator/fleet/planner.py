@@ -1,8 +1,8 @@
 """Planning for many users on many hosts: whose ghost is held on which rung on which host, and how many for anybody.
 
 Pooled and personal ghosts come out of one plan: a pooled ghost is an item like a person, worth the chance that it is
-needed beyond what serves already. Prices come first (`fleet_prices`), then places (`fleet_place`), and where the
-problem is small an exchange of places (`fleet_exchange`); `fleet_solve` settles pooled and personal ghosts against
+needed beyond what serves already. Prices come first (`prices`), then places (`place`), and where the
+problem is small an exchange of places (`exchange`); `solve` settles pooled and personal ghosts against
 each other. Everything is deterministic: the same inputs give the same plan.
 """
 
@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from ghostdesk.allocator.fleet_exchange import TRIES
-from ghostdesk.allocator.fleet_pool import pool_demand
-from ghostdesk.allocator.fleet_prices import CHUNK, option_scores
-from ghostdesk.allocator.fleet_problem import Items, Sites, amount, people, pool_items, scaled_sites, score_at
-from ghostdesk.allocator.fleet_solve import Answer, Task, solve
-from ghostdesk.allocator.fleet_values import (
+from ghostdesk.allocator.fleet.exchange import TRIES
+from ghostdesk.allocator.fleet.pool import pool_demand
+from ghostdesk.allocator.fleet.prices import CHUNK, option_scores
+from ghostdesk.allocator.fleet.problem import Items, Sites, amount, people, pool_items, scaled_sites, score_at
+from ghostdesk.allocator.fleet.solve import Answer, Task, solve
+from ghostdesk.allocator.fleet.values import (
     NONE,
     Flags,
     FleetHosts,

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_place import SLACK, Placing
-from ghostdesk.allocator.fleet_prices import Groups, Prices, bound_of
-from ghostdesk.allocator.fleet_problem import score_at
-from ghostdesk.allocator.fleet_values import NONE, Flags, Floats, Ints
+from ghostdesk.allocator.fleet.place import SLACK, Placing
+from ghostdesk.allocator.fleet.prices import Groups, Prices, bound_of
+from ghostdesk.allocator.fleet.problem import score_at
+from ghostdesk.allocator.fleet.values import NONE, Flags, Floats, Ints
 
 TRIES = 3000
 """How many exchanges are tried at most; a third of them without gain end it."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_exchange import TRIES, exchange
-from ghostdesk.allocator.fleet_place import Placing, place
-from ghostdesk.allocator.fleet_pool import PoolDemand, pool_demand
-from ghostdesk.allocator.fleet_prices import (
+from ghostdesk.allocator.fleet.exchange import TRIES, exchange
+from ghostdesk.allocator.fleet.place import Placing, place
+from ghostdesk.allocator.fleet.pool import PoolDemand, pool_demand
+from ghostdesk.allocator.fleet.prices import (
     Groups,
     Prices,
     Sample,
@@ -25,8 +25,8 @@ from ghostdesk.allocator.fleet_prices import (
     sample_of,
     soft_shares,
 )
-from ghostdesk.allocator.fleet_problem import Items, Sites, joined, pool_items, score_at
-from ghostdesk.allocator.fleet_values import NONE, FleetPool, Floats, Ints
+from ghostdesk.allocator.fleet.problem import Items, Sites, joined, pool_items, score_at
+from ghostdesk.allocator.fleet.values import NONE, FleetPool, Floats, Ints
 
 _TURNS = 4
 _SMALL = 4_000

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_problem import Items, Sites
-from ghostdesk.allocator.fleet_products import crossed, product
-from ghostdesk.allocator.fleet_values import NONE, Flags, Floats, Ints
+from ghostdesk.allocator.fleet.problem import Items, Sites
+from ghostdesk.allocator.fleet.products import crossed, product
+from ghostdesk.allocator.fleet.values import NONE, Flags, Floats, Ints
 
 MOST_GROUPS = 12
 SAMPLE = 3_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ghostdesk.allocator.fleet import plan_fleet
+from ghostdesk.allocator.fleet.planner import plan_fleet
 from ghostdesk.bench.plan_exact import exact_optimum
 from ghostdesk.bench.plan_inputs import SHAPES, SMALL_USERS
 

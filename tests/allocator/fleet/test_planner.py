@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from ghostdesk.allocator.fleet import plan_fleet
-from ghostdesk.allocator.fleet_values import NONE, FleetHosts, FleetPlan, FleetPool, FleetReason, FleetUsers
+from ghostdesk.allocator.fleet.planner import plan_fleet
+from ghostdesk.allocator.fleet.values import NONE, FleetHosts, FleetPlan, FleetPool, FleetReason, FleetUsers
 from ghostdesk.bench.plan_inputs import Fleet, large_fleet
 
 NO_POOL = FleetPool(np.zeros(1), np.ones(1), 1.0, 0.0, np.zeros(5))

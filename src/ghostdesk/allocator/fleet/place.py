@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_prices import CHUNK, Groups, Prices, option_scores, soft_shares
-from ghostdesk.allocator.fleet_problem import Items, Sites, score_at
-from ghostdesk.allocator.fleet_products import product, weighed
-from ghostdesk.allocator.fleet_values import NONE, Flags, Floats, Ints
+from ghostdesk.allocator.fleet.prices import CHUNK, Groups, Prices, option_scores, soft_shares
+from ghostdesk.allocator.fleet.problem import Items, Sites, score_at
+from ghostdesk.allocator.fleet.products import product, weighed
+from ghostdesk.allocator.fleet.values import NONE, Flags, Floats, Ints
 
 SLACK = 1e-12
 """Share of all room by which sums may be wrong for rounding: an item that just fits, fits."""

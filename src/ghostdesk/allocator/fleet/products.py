@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_values import Floats
+from ghostdesk.allocator.fleet.values import Floats
 
 _MOST = 250_000
 

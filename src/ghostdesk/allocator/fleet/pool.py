@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ghostdesk.allocator.fleet_values import FleetPool, Floats
+from ghostdesk.allocator.fleet.values import FleetPool, Floats
 from ghostdesk.allocator.lead_time import mixed_distribution
 
 
