@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from row_histories import DAY_S, START_S, busy_house, histories, row
 
 from ghostdesk.allocator.policies.catalogue import ROW_FAMILIES, families
+from ghostdesk.allocator.policies.crowd_rows import CrowdScores
 from ghostdesk.allocator.policies.greedy_dual import GreedyDual
-from ghostdesk.allocator.policies.row_scores import Chooser, ScoredRows
+from ghostdesk.allocator.policies.mixed_scores import MixedScores
+from ghostdesk.allocator.policies.row_scores import Chooser, ScoredRows, Threshold
 from ghostdesk.allocator.policies.row_targets import HitRateTarget, IdleBudget, RollingCurve
 from ghostdesk.allocator.policies.seam import Decision, Moment, Observed, Policy, PolicyFamily
 from ghostdesk.evaluate.arrivals_timeline import RowUse
@@ -78,10 +80,11 @@ def test_settings_stand_in_the_order_of_rising_cost(name: str) -> None:
     assert idle[0] < idle[-1]
 
 
-@pytest.mark.parametrize("family", ROW_FAMILIES, ids=lambda family: family.name)
+# The bound is told the future: it is no policy.
+@pytest.mark.parametrize(
+    "family", [one for one in ROW_FAMILIES if one.name != "clairvoyant-rows"], ids=lambda family: family.name
+)
 def test_the_future_does_not_change_what_was_decided_before(family: PolicyFamily) -> None:
-    if family.name == "clairvoyant-rows":
-        pytest.skip("the bound is told the future: it is no policy")
     split_s = 7 * DAY_S + 13 * 3600.0
     other = busy_house(5, DAYS, seed=2)
     setting = family.settings[len(family.settings) // 2]
@@ -108,10 +111,10 @@ def test_the_future_does_not_change_what_was_decided_before(family: PolicyFamily
 @pytest.mark.parametrize("name", ["hazard-table", "crowd-rows", "hybrid-histogram"])
 def test_settings_judged_together_come_out_as_if_each_had_been_alone(name: str) -> None:
     together = judged(HOUSE[:3], made(name), START_S + 7 * DAY_S)
-    for place in (0, len(together) - 1):
-        alone = judged(HOUSE[:3], [Watched(made(name)[place])], START_S + 7 * DAY_S)[0]
-        assert alone.cold == together[place].cold
-        assert alone.idle_s == pytest.approx(together[place].idle_s)
+    place = len(together) // 2
+    alone = judged(HOUSE[:3], [Watched(made(name)[place])], START_S + 7 * DAY_S)[0]
+    assert alone.cold == together[place].cold
+    assert alone.idle_s == pytest.approx(together[place].idle_s)
 
 
 def test_a_lead_time_makes_starts_cold_and_no_start_warm() -> None:
@@ -186,13 +189,35 @@ def kept_by(chooser: Chooser, wrong_from: int, slots: int = 6_000) -> tuple[floa
 @pytest.mark.parametrize("hit_rate", [0.8, 0.95, 0.99])
 def test_a_hit_rate_is_kept_though_the_scores_go_wrong(hit_rate: float) -> None:
     missed, _ = kept_by(HitRateTarget(hit_rate), wrong_from=2_000)
-    assert missed == pytest.approx(1.0 - hit_rate, rel=0.15)
+    assert 0.7 * (1.0 - hit_rate) < missed <= 1.0 - hit_rate
 
 
 @pytest.mark.parametrize("minutes", [30.0, 120.0])
 def test_a_budget_is_kept_though_the_scores_go_wrong(minutes: float) -> None:
     _, spent = kept_by(IdleBudget(minutes), wrong_from=2_000)
     assert spent == pytest.approx(minutes, rel=0.1)
+
+
+def test_habits_of_people_are_mixed_in() -> None:
+    """Everybody has an hour of their own: the house tells little, the mixture finds the habit."""
+    rng = np.random.default_rng(4)
+    people = []
+    for number in range(6):
+        own_s = 3_600.0 * (7 + 2 * number)
+        starts_s = [DAY_S * day + own_s + float(rng.uniform(0, 3_000)) for day in range(40) if day % 7 < 5]
+        people.append(row(f"p{number}", [(s, s + 5_000.0) for s in starts_s]))
+    settings_ = (0.3, 0.1, 0.03, 0.01)
+    world = RowWorld(people, 3_600, START_S + 21 * DAY_S)
+    house = [ScoredRows(CrowdScores(), Threshold(least, "x", "x"), "house") for least in settings_]
+    mixed = [ScoredRows(MixedScores(CrowdScores()), Threshold(least, "x", "x"), "mixed") for least in settings_]
+    tallies = world.judge([*house, *mixed])
+    curves = [
+        [(t.idle_s / 60.0 / t.sessions, t.cold / t.sessions) for t in part] for part in (tallies[:4], tallies[4:])
+    ]
+    at = min(curves[0][-1][0], curves[1][-1][0])
+    cold = [float(np.interp(at, *zip(*curve, strict=True))) for curve in curves]
+    assert cold[1] <= cold[0] + 0.02
+    assert tallies[-1].cold / tallies[-1].sessions < 0.1
 
 
 @pytest.mark.parametrize("hit_rate", [0.0, 1.0, 99.0, float("nan")])

@@ -1,12 +1,14 @@
 """ghostdesk's own policy for rows: whatever has the highest hazard for each idle minute is held, down to one price.
 
-The hazard knows the whole house (`profiles/arrivals/crowd_hazard.py`). Given true hazards, holding a row for a slot
-pays where its hazard exceeds a price, the same for every row and slot (a fractional knapsack, Dantzig 1957).
+The hazard knows the whole house (`profiles/arrivals/crowd_hazard.py`) and is mixed with experts of habit. Given true
+hazards, holding a row for a slot pays where its hazard exceeds a price, the same for every row and slot (a fractional
+knapsack, Dantzig 1957).
 """
 
 from __future__ import annotations
 
-from ghostdesk.allocator.policies.row_scores import ScoredRows, Threshold
+from ghostdesk.allocator.policies.mixed_scores import MixedScores
+from ghostdesk.allocator.policies.row_scores import RowScores, ScoredRows, Threshold
 from ghostdesk.allocator.policies.row_targets import HitRateTarget, IdleBudget
 from ghostdesk.allocator.policies.seam import Floats, Moment, Observed, PolicyFamily, Setting
 from ghostdesk.profiles.arrivals.crowd_hazard import CrowdHazard
@@ -58,26 +60,31 @@ class CrowdScores:
         return self._crowd.hazards(moment.now_s, moment.offset_s, moment.idle_s, ahead_s, moment.row_offset_s)
 
 
+def house_and_habits() -> RowScores:
+    """The hazards of all three families."""
+    return MixedScores(CrowdScores())
+
+
 def _setting(percent: float) -> Setting:
     why = f"a start is likely by {percent:g} % or more, seeing who else is there"
     return Setting(
         f"hazard {percent:g} %",
-        lambda: ScoredRows(CrowdScores(), Threshold(percent / 100.0, "crowd-hazard", why), KEY),
+        lambda: ScoredRows(house_and_habits(), Threshold(percent / 100.0, "crowd-hazard", why), KEY),
     )
 
 
 def _target(percent: float) -> Setting:
-    return Setting(f"{percent:g} % ready", lambda: ScoredRows(CrowdScores(), HitRateTarget(percent / 100.0), KEY))
+    return Setting(f"{percent:g} % ready", lambda: ScoredRows(house_and_habits(), HitRateTarget(percent / 100.0), KEY))
 
 
 def _budget(minutes: int) -> Setting:
-    return Setting(f"{minutes} min a session", lambda: ScoredRows(CrowdScores(), IdleBudget(minutes), KEY))
+    return Setting(f"{minutes} min a session", lambda: ScoredRows(house_and_habits(), IdleBudget(minutes), KEY))
 
 
 FAMILY = PolicyFamily(
     "crowd-rows",
     "ghostdesk, by price",
-    "ghostdesk: hazards that know the whole house",
+    "ghostdesk: hazards that know the whole house, mixed with habits",
     tuple(_setting(p) for p in (30, 20, 10, 7, 5, 4, 3, 2, 1.5, 1.2, 1, 0.8, 0.6, 0.4, 0.2)),
 )
 

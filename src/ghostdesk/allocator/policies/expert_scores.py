@@ -59,6 +59,8 @@ class ExpertScores:
         self._end_s: Floats = np.zeros(0)
         self._done: list[_Slot] = []
         self._slot: _Slot | None = None
+        self.fresh = False
+        """Whether the last question began a slot, from which will be learnt."""
 
     def grow(self, rows: int) -> None:
         """See `RowScores.grow`."""
@@ -82,7 +84,8 @@ class ExpertScores:
     def scores(self, moment: Moment) -> Floats:
         """See `RowScores.scores`."""
         slot_s = max(moment.until_s - moment.now_s, LEAST_SLOT_S)
-        if self._slot is not None and moment.now_s < self._slot.now_s + self._slot.slot_s - 0.5:
+        self.fresh = self._slot is None or moment.now_s >= self._slot.now_s + self._slot.slot_s - 0.5
+        if not self.fresh:
             asked = _slot_at(moment, slot_s)
         else:
             if self._slot is not None:

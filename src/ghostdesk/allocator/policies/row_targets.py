@@ -17,16 +17,18 @@ from ghostdesk.allocator.policies.seam import Decision, Floats, Ints, Moment, Ob
 
 _BINS = 240
 _DEEPEST = float(np.log(1e-6))
-_CURVE_HALF_LIFE_S = 14 * 86_400.0
-_RESULT_HALF_LIFE_S = 4 * 86_400.0
-_MEMORY_HALF_LIVES = 10.0
+_CURVE_HALF_LIFE_S = 7 * 86_400.0
+_RESULT_HALF_LIFE_S = 2 * 86_400.0
+_MEMORY_HALF_LIVES = 15.0
 _ENOUGH_STARTS = 100.0
 _SURE_STARTS = 200.0
 _GAIN = 1.0
-_INTEGRAL_S = 5 * 86_400.0
+_INTEGRAL_S = 4 * 86_400.0
 _MOST_TRIM = 1.5
 """Of the aim's logarithm: what a lasting bias may be corrected by."""
 _FIRST_HAZARD = 0.05
+_MARGIN = 0.9
+"""Of the misses that are allowed, so many are aimed at: a month varies around its aim, to both sides."""
 
 
 @dataclass(slots=True)
@@ -147,7 +149,7 @@ class HitRateTarget(_Target):
     def choose(self, scores: Floats, moment: Moment) -> Decision:
         """See `Chooser.choose`."""
         starts, misses, _ = self._came.tolist()
-        aim = self._corrected(self._misses, misses / max(starts, 1.0), moment)
+        aim = self._corrected(_MARGIN * self._misses, misses / max(starts, 1.0), moment)
         enough = self._curve.sessions >= _ENOUGH_STARTS
         least = self._curve.least_bin_of_cold(aim) if enough else 1
         return self._held(scores, moment, least, "hit-rate", f"{1.0 - self._misses:.2%} of starts are to be ready")
