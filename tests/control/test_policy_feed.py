@@ -127,6 +127,28 @@ def test_learning_ends_with_who_is_still_there() -> None:
     assert policy.asked[-1].idle_s.tolist() == [600.0, 100.0]
 
 
+def test_of_what_is_learnt_the_last_counts() -> None:
+    policy = Scripted()
+    feed = _feed(policy)
+    rows = np.array([feed.row(ALICE), feed.row(BOB)])
+    started, started_s = rows[[0, 1, 0]], np.array([10.0, 20.0, 400.0])
+    feed.learn([Observed(0.0, 600.0, started, started_s, rows, np.array([300.0, 500.0]))], LEAD)
+    idle_s = policy.asked[-1].idle_s
+    assert np.isnan(idle_s[0]), "she came again after she had left"
+    assert idle_s[1] == 100.0
+
+
+def test_an_answer_changes_when_rows_are_not_named_any_more() -> None:
+    policy = Scripted(warm_rows=(0,))
+    feed = _feed(policy)
+    feed.row(ALICE)
+    assert feed.renew(0.0, (), LEAD, 0)
+    policy.warm_rows = ()
+    assert feed.renew(60.0, (), LEAD, 0)
+    assert feed.answer.users == frozenset()
+    assert not feed.renew(120.0, (), LEAD, 0)
+
+
 async def test_the_pool_is_what_the_policy_says_and_shrinks_at_once(tmp_path: Path) -> None:
     policy = Scripted(target=3)
     world = World(tmp_path, chosen=policy, floor=0, ceiling=5)

@@ -96,8 +96,8 @@ class PolicyFeed:
     def on_change(self, step: Step, event: GhostEvent, _outcomes: Sequence[Outcome]) -> None:
         """Somebody's desktop is gone: released, lost, or failed."""
         ghost = step.ghost
-        if ghost.owner is not None and isinstance(event, ReleaseRequested | Lost | Failed):  # noqa: SIM102
-            if ghost.state is GhostState.DRAINING:
+        if ghost.state is GhostState.DRAINING and ghost.owner is not None:  # noqa: SIM102
+            if isinstance(event, ReleaseRequested | Lost | Failed):
                 self.ended(ghost.owner, self._clock.now_s())
 
     def due(self, now_s: float) -> bool:
@@ -125,7 +125,10 @@ class PolicyFeed:
         moment = Moment(
             now_s, self._offset_s(now_s), self._next_s, lead.mean_s, lead.spread, ready, coming, active, idle_s
         )
-        before, self.answer = self.answer, self._answer(self.policy.decide(moment))
+        decision, before = self.policy.decide(moment), self.answer
+        same = decision.warm is None and not before.users
+        if not same or (decision.target, decision.why) != (before.target, before.why):
+            self.answer = self._answer(decision)
         return (before.target, before.users) != (self.answer.target, self.answer.users)
 
     def learn(self, past: Sequence[Observed], lead: LeadTime) -> None:
@@ -137,11 +140,16 @@ class PolicyFeed:
             if self._seen_s is None:
                 self.policy.decide(self._past_moment(observed.from_s, observed.to_s, lead))
             self.policy.observe(observed)
-            self._ended_s[observed.started] = np.nan
-            self._ended_s[observed.ended] = observed.ended_s
+            self._note(observed)
             self._seen_s = observed.to_s
             until_s = 2 * observed.to_s - observed.from_s
             self.policy.decide(self._past_moment(observed.to_s, until_s, lead))
+
+    def _note(self, observed: Observed) -> None:
+        """What happened last to a row is how it stands."""
+        order = np.argsort(np.concatenate((observed.ended_s, observed.started_s)), kind="stable")
+        stands = np.concatenate((observed.ended_s, np.full(len(observed.started), np.nan)))
+        self._ended_s[np.concatenate((observed.ended, observed.started))[order]] = stands[order]
 
     def _past_moment(self, now_s: float, until_s: float, lead: LeadTime) -> Moment:
         ended_s = self._ended_s[: len(self._names)]

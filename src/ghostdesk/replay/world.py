@@ -54,6 +54,7 @@ WARM_UP_S = 7_200.0
 _OBSERVE_EVERY_S = 3_600.0
 """No simulated desktop dies by itself: the host is looked at now and then only."""
 _PROGRESS_EVERY = 512
+_COMING = ("build", "wake")
 _NO_LIMIT = 1_000_000
 _MOST_GARBAGE = 200_000
 
@@ -260,7 +261,10 @@ class _World:
             return True
         held = 0
         for ghost in self.loop.manager.of_nobody():
-            held += (ghost.state is GhostState.READY and ghost.pending is None) or ghost.coming
+            if ghost.pending is None:
+                held += ghost.state is GhostState.READY or ghost.state is GhostState.ABSENT
+            else:
+                held += ghost.pending in _COMING
         return held - self.loop.supply.waiting != min(self._feed.answer.target, self.loop.policy.ceiling)
 
 
