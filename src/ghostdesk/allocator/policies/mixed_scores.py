@@ -55,8 +55,9 @@ class _Mixed:
     name = "house and habits"
 
     def __init__(self) -> None:
-        table = _Once(HourByIdle())
-        self._experts: list[HazardExpert] = [*with_recency(table), table, HourOfWeek()]
+        table = HourByIdle()
+        # In an order in which they can be taught: the table has the starts of both.
+        self._experts: list[HazardExpert] = [*with_recency(table), HourOfWeek(table.starts), table]
         self._mixture = ArrivalMixture(["house", *(expert.name for expert in self._experts)])
         self.now: Floats = np.zeros(0)
         self.said: list[Floats] = []
@@ -88,35 +89,16 @@ class _Mixed:
             expert.forget(row)
         self._mixture.forget(row)
 
+    def move(self, source: int, target: int) -> None:
+        """See `HazardExpert.move`."""
+        for expert in self._experts:
+            expert.move(source, target)
+        self._mixture.move(source, target)
+
+    def nbytes(self) -> int:
+        """See `HazardExpert.nbytes`."""
+        return self._mixture.nbytes() + sum(expert.nbytes() for expert in self._experts)
+
     def _all(self, block: SlotBlock, told: Floats) -> Floats:
         known = np.clip(told, LEAST_HAZARD, MOST_HAZARD)
         return np.stack([known, *(expert.hazards(block) for expert in self._experts)])
-
-
-class _Once:
-    """A `HazardExpert` that works each block out once, as four others build on it."""
-
-    def __init__(self, expert: HazardExpert) -> None:
-        self._expert = expert
-        self.name = expert.name
-        self._last: tuple[SlotBlock, Floats] | None = None
-
-    def grow(self, rows: int) -> None:
-        """See `HazardExpert.grow`."""
-        self._expert.grow(rows)
-
-    def hazards(self, block: SlotBlock) -> Floats:
-        """See `HazardExpert.hazards`."""
-        if self._last is None or self._last[0] is not block:
-            self._last = (block, self._expert.hazards(block))
-        return self._last[1]
-
-    def learn(self, block: SlotBlock, outcome: SlotOutcome) -> None:
-        """See `HazardExpert.learn`."""
-        self._last = None
-        self._expert.learn(block, outcome)
-
-    def forget(self, row: int) -> None:
-        """See `HazardExpert.forget`."""
-        self._last = None
-        self._expert.forget(row)
