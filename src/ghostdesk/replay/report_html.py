@@ -90,10 +90,12 @@ def _sentence(statement: str) -> str:
 
 def _what(report: ReplayReport) -> str:
     starts = report.points[0].figures.starts
+    learnt = "Policies had nothing to learn from before."
+    if report.learnt_sessions:
+        learnt = f"Policies learnt from the {report.learnt_sessions:,} sessions before, and went on learning."
     return (
         f"{starts:,} starts of {report.rows:,} {report.noun}s from {escape(report.judged_from[:10])} to "
-        f"{escape(report.judged_until[:10])} ({report.judged_days:,.0f} days, {escape(report.timezone)}). Policies "
-        f"learnt from the {report.learnt_sessions:,} sessions before, and went on learning."
+        f"{escape(report.judged_until[:10])} ({report.judged_days:,.0f} days, {escape(report.timezone)}). {learnt}"
     )
 
 
@@ -111,8 +113,7 @@ def _curves(report: ReplayReport, chosen: Point) -> str:
         return cost, miss, f"{one.title} ({one.label}): {miss:.2%} missed, {cost:,.0f} {report.cost_name}"
 
     curves = [(title, [dot(one) for one in points]) for title, points in groupby(report.points, lambda one: one.title)]
-    starts = chosen.figures.starts
-    picture = report_svg.trade_off(curves, dot(chosen), 1.0 - report.target_hit_rate, report.cost_name, starts)
+    picture = report_svg.trade_off(curves, dot(chosen), 1.0 - report.target_hit_rate, report.cost_name)
     keys = "".join(
         f'<span class="key k{number % report_svg.COLOURS}"></span>{escape(title)}'
         for number, (title, _) in enumerate(curves)

@@ -19,22 +19,19 @@ Curve = tuple[str, Sequence[tuple[float, float, str]]]
 """A policy's title and its points: cost, share of misses (0 to 1), words."""
 
 
-def trade_off(
-    curves: Sequence[Curve], chosen: tuple[float, float, str], target_miss: float, cost_name: str, starts: int
-) -> str:
-    """Cost against misses, a line a policy; misses on a logarithmic axis, where none at all is drawn at the bottom."""
-    least = 0.5 / max(starts, 1)
+def trade_off(curves: Sequence[Curve], chosen: tuple[float, float, str], target_miss: float, cost_name: str) -> str:
+    """Cost against misses, a line a policy; misses on a logarithmic axis, with none at all at its bottom."""
     costs = [cost for _, points in curves for cost, _, _ in points]
-    misses = [max(miss, least) for _, points in curves for _, miss, _ in points]
-    low = min([*misses, target_miss or least]) / _LEAST_GAP
-    high = min(max([*misses, target_miss, low * 10]) * _LEAST_GAP, 1.0)
+    misses = [miss for _, points in curves for _, miss, _ in points]
+    low = min([one for one in (*misses, target_miss) if one > 0] or [0.01]) / 2
+    high = max(min(max(misses) * _LEAST_GAP, 1.0), target_miss * _LEAST_GAP, low * 10)
     most = max([*costs, 1e-9]) * 1.04
 
     def x(cost: float) -> float:
         return _LEFT + (WIDTH - _LEFT - _RIGHT) * cost / most
 
     def y(miss: float) -> float:
-        share = (math.log(max(miss, least)) - math.log(low)) / (math.log(high) - math.log(low))
+        share = (math.log(max(miss, low)) - math.log(low)) / (math.log(high) - math.log(low))
         return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share
 
     parts = [_open(HEIGHT, "Cost against misses: lower and further left is better")]
@@ -47,7 +44,9 @@ def trade_off(
         ]
     if low <= target_miss <= high:
         parts.append(_line(_LEFT, y(target_miss), WIDTH - _RIGHT, y(target_miss), "target"))
-        parts.append(_text(WIDTH - _RIGHT - 4, y(target_miss) - 5, "asked for", "end"))
+        parts.append(_text(_LEFT + 6, y(target_miss) - 5, "asked for", "start"))
+    if 0 in misses:
+        parts += [_line(_LEFT, y(0), WIDTH - _RIGHT, y(0), "grid"), _text(_LEFT - 6, y(0) + 4, "none", "end")]
     for number, (_, points) in enumerate(curves):
         path = " ".join(f"{x(cost):.1f},{y(miss):.1f}" for cost, miss, _ in points)
         parts.append(f'<polyline class="curve c{number % COLOURS}" points="{path}"/>')
@@ -166,4 +165,4 @@ def _log_ticks(low: float, high: float) -> list[float]:
         for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         for factor in (1, 2, 5)
     ]
-    return [one for one in found if low <= one <= high]
+    return [one for one in found if low * 1.15 <= one <= high]  # the lowest would touch the word for none
