@@ -259,7 +259,9 @@ def _note_use(idle_from_s: Floats, uses: Uses, starts: tuple[int, int], ends: tu
     """Since when each row is idle: NaN while it is in use. Of what happens within one step the later counts."""
     a, b = starts
     c, d = ends
-    happened = [(when, 1, row) for when, row in zip(uses.start_s[a:b].tolist(), uses.started[a:b].tolist(), strict=True)]
+    happened = [
+        (when, 1, row) for when, row in zip(uses.start_s[a:b].tolist(), uses.started[a:b].tolist(), strict=True)
+    ]
     happened += [(when, 0, row) for when, row in zip(uses.end_s[c:d].tolist(), uses.ended[c:d].tolist(), strict=True)]
     for when, is_start, row in sorted(happened):
         idle_from_s[row] = np.nan if is_start else when

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 from ghostdesk.allocator.policies import (
+    adaptive_count,
     always_on,
     clairvoyant_rows,
     crowd_rows,
     greedy_dual,
     hazard_table,
+    hour_quantile,
     hybrid_histogram,
     keep_alive,
+    marginal_value,
+    on_demand,
+    sample_average,
+    schedule,
+    spare_buffer,
     static_pool,
     weekday_rule,
 )
 from ghostdesk.allocator.policies.seam import PolicyFamily
+
+POOL_FAMILIES: tuple[PolicyFamily, ...] = (
+    on_demand.FAMILY,
+    static_pool.FAMILY,
+    schedule.FAMILY,
+    spare_buffer.FAMILY,
+    hour_quantile.FAMILY,
+    adaptive_count.FAMILY,
+    sample_average.FAMILY,
+    marginal_value.FAMILY,
+)
+"""Those that hold ghosts for anybody, in the order in which tables show them."""
 
 ROW_FAMILIES: tuple[PolicyFamily, ...] = (
     keep_alive.FAMILY,
@@ -29,7 +48,7 @@ ROW_FAMILIES: tuple[PolicyFamily, ...] = (
 )
 """Those that hold ghosts for single rows, in the order in which tables show them."""
 
-FAMILIES: tuple[PolicyFamily, ...] = (static_pool.FAMILY, *ROW_FAMILIES)
+FAMILIES: tuple[PolicyFamily, ...] = (*POOL_FAMILIES, *ROW_FAMILIES)
 """All, in the order in which tables show them."""
 
 

@@ -3,10 +3,11 @@
 A constant quantile holds too much in quiet hours and too little in busy ones, as what counts is the share of starts.
 The least idle time for a share of misses is had by the marginal rule of stock keeping (Fox 1966; lost sales with
 base stock): hold the next ghost if, and only if, the misses that it is expected to avoid each minute, times a price,
-exceed one. `TailNetwork` says the rate of the next minutes, from the habits of the week, how today goes against them, and the
-last minutes; `TailTable` says from what was counted which part pools of each size miss at such a rate; `ServicePrice` finds the price and keeps the target by online correction. Both learn from
-virtual pools of every size, so nothing has to be tried out on people. Until enough was learnt, the adaptive negative
-binomial decides at the service target's quantile; so it does where more are needed than the network has sizes for.
+exceed one. `TailNetwork` says the rate of the next minutes, from the habits of the week, how today goes against them,
+and the last minutes; `TailTable` says, from what was counted, which part pools of each size miss at such a rate;
+`ServicePrice` finds the price and keeps the target by online correction. All learn from virtual pools of every size, so
+nothing has to be tried out on people. Until enough was learnt, the adaptive negative binomial decides at the service
+target's quantile; so it does where more are needed than the network has sizes for.
 
 A minute costs about a tenth of a millisecond, with the learning in it. Everything is a function of what was observed
 and of a seed.
@@ -206,25 +207,29 @@ class MarginalValue:
         self._starts = self._misses = 0
 
     def _why(self) -> str:
-        price, avoided = self._price.price, self._forecast.avoided
-        last = price * avoided[self._target - 1] if self._target else np.inf
-        return (
-            f"{60.0 * self._forecast.missed[0]:.1f} starts an hour are expected; at {price:.0f} idle minutes a miss the "
-            f"last of {self._target} ghosts saves {last:.1f} and one more {price * avoided[self._target]:.1f} times its "
-            f"time (target {self._wanted:.1%} hits)"
-            if self._target
-            else f"{60.0 * self._forecast.missed[0]:.2f} starts an hour are expected: the first ghost would save "
-            f"{price * avoided[0]:.1f} times its time at {price:.0f} idle minutes a miss"
-        )
+        price, avoided, held = self._price.price, self._forecast.avoided, self._target
+        said = f"{60.0 * self._forecast.missed[0]:.1f} starts an hour are expected; at {price:.0f} idle minutes a miss "
+        if not held:
+            return f"{said}even the first ghost saves only {price * avoided[0]:.2f} times its time"
+        last, more = price * avoided[held - 1], price * avoided[held] if held < len(avoided) else 0.0
+        return f"{said}the last of {held} ghosts saves {last:.1f} times its time, and one more would save {more:.1f}"
 
 
 def _setting(hit_rate: float) -> Setting:
     return Setting(f"{hit_rate:.1%} hits", lambda: MarginalValue(hit_rate))
 
 
+def _together() -> list[MarginalValue]:
+    forecast = TailForecast()
+    return [MarginalValue(hit_rate, forecast) for hit_rate in _HIT_RATES]
+
+
+_HIT_RATES = (0.9, 0.95, 0.98, 0.985, 0.99, 0.993, 0.995, 0.998)
+
 FAMILY = PolicyFamily(
     "marginal-value",
     "ghostdesk: marginal value",
-    "ours: marginal analysis (Fox 1966) on learnt miss tails, price by bisection on history, kept by online correction",
-    tuple(_setting(hit_rate) for hit_rate in (0.9, 0.95, 0.98, 0.985, 0.99, 0.993, 0.995, 0.998)),
+    "ours: marginal analysis (Fox 1966) on learnt miss tails, one price from recent history, kept by online correction",
+    tuple(_setting(hit_rate) for hit_rate in _HIT_RATES),
+    _together,
 )

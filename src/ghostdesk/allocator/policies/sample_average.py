@@ -60,7 +60,9 @@ class SampleAverage:
             quantile = self._penalty / (1.0 + self._penalty)
             demand = np.quantile(paths * self._recent.ratio(), quantile, method="inverted_cdf") if paths.size else 1.0
             self._target = math.ceil(demand - 1e-9)
-        why = f"{self._target} cost least on the last {_WEEKS} weeks, a wait being {self._penalty:g} times an idle ghost"
+        why = (
+            f"{self._target} cost least on the last {_WEEKS} weeks, a wait being {self._penalty:g} times an idle ghost"
+        )
         return Decision(self._target, None, "sample-average", why)
 
 

@@ -138,9 +138,12 @@ class PolicyFamily:
         title: what tables show: "static pool".
         source: where it comes from (paper or product).
         settings: in the order of rising cost.
+        together: new instances for all settings that share what they learn when they live through the same history side
+            by side (told and asked in turn); None where there is nothing to share. They decide as they would alone.
     """
 
     name: str
     title: str
     source: str
     settings: Sequence[Setting]
+    together: Callable[[], Sequence[Policy]] | None = None

@@ -1,4 +1,4 @@
-"""What a forecast of the next minutes sees of the past: habits of the week, how today goes against them, the last minutes.
+"""What a forecast of the next minutes sees: habits of the week, how today goes against them, and the last minutes.
 
 All of it is kept incrementally; a minute costs some ten vector operations. Pure.
 """

@@ -78,7 +78,7 @@ class TailNetwork:
         said = _forward(self._asked, inputs)[2]
         rate = np.exp(np.clip(said[..., :1], -12.0, 6.0))
         shares = 1.0 / (1.0 + np.exp(-said[..., 1:]))
-        return np.concatenate((rate, rate * np.cumprod(shares, axis=-1)), axis=-1)
+        return np.asarray(np.concatenate((rate, rate * np.cumprod(shares, axis=-1)), axis=-1), dtype=np.float32)
 
     def learn(self, inputs: Floats32, missed: Floats32) -> None:
         """One step.
