@@ -51,8 +51,9 @@ def pool(
     one that finds none is a miss. A ghost takes --lead-s to get ready, idle meanwhile; one that is taken is replaced at
     once. Policies are asked every minute, see only what came before, and go on learning.
 
-    **Reading the table**: compare policies at equal misses, never by single rows: *less idle at 1 %* does so, against
-    the static pool. Settings are the policy's own range. The clairvoyant bound knows every start just long enough before.
+    **Reading the table**: compare policies at equal misses, never by single rows; the second table does so, against
+    the static pool. Settings are the policy's own range. The clairvoyant bound knows every start just long enough
+    before it comes.
     """
     zone = zone_named(timezone)
     until_s = date_s(train_until, zone) if train_until else None

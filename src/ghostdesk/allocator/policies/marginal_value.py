@@ -54,6 +54,9 @@ class _Minute:
 class TailForecast:
     """What pools of each size would miss in each of the next minutes. Several policies may share one.
 
+    `missed` are those expected misses a minute, shape (SIZES,), `avoided` what each ghost more avoids, and `before`
+    what pools of each size really missed in the minute before, with its starts.
+
     Args:
         seed: of the network's first weights and of the order in which it learns.
     """
@@ -72,6 +75,7 @@ class TailForecast:
         self._now_s = self._seen_s = -np.inf
         self.avoided: Floats = np.zeros(SIZES - 1)
         self.missed: Floats = np.zeros(SIZES)
+        self.before: tuple[Floats, int] = (np.zeros(SIZES), 0)
 
     @property
     def learnt(self) -> bool:
@@ -82,12 +86,6 @@ class TailForecast:
     def minute(self) -> int:
         """How many minutes it has lived through."""
         return self._minutes
-
-    @property
-    def happened(self) -> tuple[Floats, int]:
-        """Of the last minute, what pools of each size missed, and how many starts it had."""
-        last = self._open[-1]
-        return last.missed.astype(np.float64), last.starts
 
     def observe(self, observed: Observed) -> None:
         """Learn what happened; said twice, it counts once."""
@@ -108,6 +106,8 @@ class TailForecast:
         self._lead_s = moment.lead_s
         self._now_s = moment.now_s if late > _MOST_MINUTES_LATE or not self._open else self._now_s + 60.0 * late
         window = min(reach_minutes(moment) + 1, _LONGEST_WINDOW)
+        if self._open:
+            self.before = (self._open[-1].missed.astype(np.float64), self._open[-1].starts)
         for _ in range(min(late, _MOST_MINUTES_LATE)):
             features = self._features.now(moment)
             self._open.append(_Minute(features, window))
@@ -184,10 +184,9 @@ class MarginalValue:
     def decide(self, moment: Moment) -> Decision:
         """How many ghosts pay, at the present price."""
         fallback = self._fallback.decide(moment)
-        if self._minute >= 0 and self._minute == self._forecast.minute:
-            self._learn_price()
         self._forecast.turn(moment)
         if self._minute != self._forecast.minute:
+            self._learn_price()
             self._minute = self._forecast.minute
             if self._minute % _SETTLE_MINUTES == 0:
                 self._price.settle()
@@ -200,9 +199,9 @@ class MarginalValue:
         return Decision(self._target, None, "marginal", self._why())
 
     def _learn_price(self) -> None:
-        """What the minute that is over says of each price; called once a minute, before the next begins."""
-        missed, starts = self._forecast.happened
-        if self._forecast.learnt and self._starts and starts:
+        """What the minute that is over says of each price."""
+        missed, starts = self._forecast.before
+        if self._forecast.learnt and len(self._sizes) and starts:
             self._price.learn(self._sizes, missed, self._starts, self._misses)
         self._starts = self._misses = 0
 

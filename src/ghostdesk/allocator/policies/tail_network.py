@@ -43,7 +43,7 @@ class VirtualPools:
         served = self._out < self._size
         self._out += served
         self._taken.append((now_s, served))
-        return ~served
+        return np.asarray(~served, dtype=np.bool_)
 
 
 class TailNetwork:
@@ -57,7 +57,7 @@ class TailNetwork:
 
     def __init__(self, inputs: int, sizes: int, rng: np.random.Generator, hidden: tuple[int, int] = (48, 24)) -> None:
         def normal(rows: int, columns: int) -> Floats32:
-            return (rng.normal(size=(rows, columns)) / np.sqrt(rows)).astype(np.float32)
+            return np.asarray(rng.normal(size=(rows, columns)) / np.sqrt(rows), dtype=np.float32)
 
         def zeros(*shape: int) -> Floats32:
             return np.zeros(shape, dtype=np.float32)
