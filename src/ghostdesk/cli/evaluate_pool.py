@@ -12,7 +12,8 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ghostdesk.allocator.policies.catalogue import POOL_FAMILIES, families
+from ghostdesk.allocator.policies.catalogue import POOL_FAMILIES
+from ghostdesk.allocator.policies.choosing import live_families
 from ghostdesk.cli.common import err, out
 from ghostdesk.cli.evaluate_arrivals import date_s, zone_named
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory, read_arrival_history
@@ -124,8 +125,8 @@ def _judged(history: ArrivalHistory, chosen: Sequence[str], options: PoolOptions
 
 def _chosen(policies: str) -> list[str]:
     names = [name.strip() for name in policies.split(",") if name.strip()]
-    if unknown := sorted(set(names) - set(families())):
-        raise ConfigError(f"There is no policy {', '.join(unknown)}.", f"Policies: {', '.join(families())}.")
+    if unknown := sorted(set(names) - set(live_families())):
+        raise ConfigError(f"There is no policy {', '.join(unknown)}.", f"Policies: {', '.join(live_families())}.")
     return names or [family.name for family in POOL_FAMILIES]
 
 
