@@ -45,7 +45,7 @@ def replay(
         typer.Option(
             help="Separated by commas. `static` is some settings of it, from cheap to dear; `static:5` is one."
         ),
-    ] = "static",
+    ] = "static,ours",
     settings_a_policy: Annotated[
         int, typer.Option(min=1, help="At most so many settings of each.")
     ] = SETTINGS_A_POLICY,

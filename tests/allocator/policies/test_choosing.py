@@ -42,6 +42,10 @@ def test_everything_in_the_catalogue_can_be_written_and_is_found_again() -> None
     assert set(live_families()) <= set(families())
 
 
+def test_ours_is_a_policy_of_the_catalogue() -> None:
+    assert chosen_family("ours").name == "marginal-value"
+
+
 def test_spaces_and_case_do_not_matter() -> None:
     assert chosen_setting(" static : 5 ")[1].label == "5"
 

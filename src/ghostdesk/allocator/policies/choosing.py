@@ -8,6 +8,9 @@ from ghostdesk.allocator.policies.catalogue import families
 from ghostdesk.allocator.policies.seam import PolicyFamily, Setting
 from ghostdesk.kernel.errors import ConfigError
 
+ALIASES = {"ours": "marginal-value"}
+"""Other names of families: ghostdesk's own policy for a pool."""
+
 
 def written(family: PolicyFamily, setting: Setting) -> str:
     """How a setting is written: its family's name, a colon, its label."""
@@ -28,7 +31,7 @@ def live_families(known: Mapping[str, PolicyFamily] | None = None) -> dict[str, 
 def chosen_family(name: str, known: Mapping[str, PolicyFamily] | None = None) -> PolicyFamily:
     """The family of that name; raises `ConfigError` naming those that there are."""
     live = live_families(known)
-    found = live.get(name.strip())
+    found = live.get(ALIASES.get(name.strip(), name.strip()))
     if found is not None:
         return found
     if name.strip() in (families() if known is None else known):
