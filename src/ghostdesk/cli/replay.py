@@ -10,6 +10,7 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -151,17 +152,19 @@ def replay(
 def _show(report: ReplayReport, *, to_err: bool) -> None:
     console = err if to_err else out
     console.print(f"{_SIMULATED}: {report.statement.partition(': ')[2]}")
-    table = Table(title=f"{report.judged_from[:10]} to {report.judged_until[:10]}", title_justify="left")
-    table.add_column("policy")
-    for heading in ("found ready", "wait p50/p95/p99 s", "idle ghost-h", "GiB-h", "kWh", "boots", "unused"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=f"{report.judged_from[:10]} to {report.judged_until[:10]}", title_justify="left", box=SIMPLE_HEAD
+    )
+    table.add_column("policy", overflow="fold")
+    for heading in ("found ready", "p95 s", "p99 s", "idle ghost-h", "kWh", "boots", "unused"):
+        table.add_column(heading, justify="right", no_wrap=True)
     if report.model.priced:
         table.add_column("money", justify="right")
     for one in report.points:
         f = one.figures
-        waits = "/".join("-" if w != w else f"{w:.3g}" for w in (f.wait.p50_s, f.wait.p95_s, f.wait.p99_s))  # noqa: PLR0124
+        waits = ("-" if w != w else f"{w:.3g}" for w in (f.wait.p95_s, f.wait.p99_s))  # noqa: PLR0124
         cells = [
-            f"{f.hit_rate:.2%}", waits, f"{f.idle_ghost_hours:,.0f}", f"{f.memory_gib_hours:,.0f}",
+            f"{f.hit_rate:.2%}", *waits, f"{f.idle_ghost_hours:,.0f}",
             f"{f.energy_kwh:,.2f}", f"{f.boots:,}", f"{f.evictions:,}",
         ]  # fmt: skip
         if report.model.priced:

@@ -19,7 +19,7 @@ _STYLE = """
   --box: #1c2024; --good: #5bd69a; --bad: #ff8a80; --c0: #a3abb5; --c1: #6aa9ff; --c2: #ff9d5c; --c3: #4fd1bd;
   --c4: #c29bff; --c5: #ff8fc2; --c6: #d8c64a; --c7: #5cd0e0; --active: #3f6ea8; --ready: #3f9a66;
   --booting: #c08a2a; } }
-body { margin: 0 auto; padding: 24px; max-width: 1000px; background: var(--bg); color: var(--fg);
+body { margin: 0 auto; padding: 24px; max-width: 1060px; background: var(--bg); color: var(--fg);
   font: 15px/1.5 system-ui, sans-serif; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .3rem; } h2 { font-size: 1.12rem; margin: 2.2rem 0 .4rem; }
 p { margin: .4rem 0; } .soft { color: var(--soft); } .name { overflow-wrap: anywhere; }
@@ -30,11 +30,11 @@ pre { background: var(--bg); border: 1px solid var(--line); border-radius: 6px; 
 svg { display: block; width: 100%; height: auto; } svg text { fill: var(--soft); font: 12px system-ui, sans-serif; }
 .scroll { overflow-x: auto; margin-top: 10px; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: 3px 6px; font-size: 13.5px; border-bottom: 1px solid var(--line);
+th, td { padding: 3px 5px; font-size: 13px; border-bottom: 1px solid var(--line);
   text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
 tr.chosen td { font-weight: 700; } .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px;
-  margin: 0 .35em 0 .9em; vertical-align: -1px; } .legend { font-size: 13px; color: var(--soft); }
+  margin: 0 .35em 0 .9em; vertical-align: -1px; } .both { white-space: nowrap; } .legend { font-size: 13px; color: var(--soft); }
 .grid { stroke: var(--line); stroke-width: 1; }
 .target { stroke: var(--good); stroke-dasharray: 6 4; stroke-width: 1.5; }
 .curve { fill: none; stroke-width: 2; } .ring { fill: none; stroke: var(--fg); stroke-width: 2.5; }
@@ -115,14 +115,14 @@ def _curves(report: ReplayReport, chosen: Point) -> str:
     curves = [(title, [dot(one) for one in points]) for title, points in groupby(report.points, lambda one: one.title)]
     picture = report_svg.trade_off(curves, dot(chosen), 1.0 - report.target_hit_rate, report.cost_name)
     keys = "".join(
-        f'<span class="key k{number % report_svg.COLOURS}"></span>{escape(title)}'
+        f'<span class="both"><span class="key k{number % report_svg.COLOURS}"></span>{escape(title)}</span> '
         for number, (title, _) in enumerate(curves)
     )
     return f'<p class="legend">Lower and further left is better. The ring is the advised setting.{keys}</p>{picture}'
 
 
 def _table(report: ReplayReport) -> str:
-    heads = ["policy", "setting", "found", "missed", "wait p50 s", "p95 s", "p99 s", "idle ghost-h", "GiB-h", "core-h",
+    heads = ["policy", "setting", "found", "missed", "p50 s", "p95 s", "p99 s", "idle ghost-h", "GiB-h", "core-h",
              "kWh", "boots", "unused"]  # fmt: skip
     if report.model.priced:
         heads.append("money")
@@ -140,7 +140,7 @@ def _table(report: ReplayReport) -> str:
         mark = ' class="chosen"' if one.setting == report.advice.setting else ""
         rows.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     legend = (
-        '<p class="legend">Found: share of starts that found a ready ghost. Waits are of everybody. kWh are modelled. '
+        '<p class="legend">Found: share of starts that found a ready ghost. p50 to p99: waits of everybody, in seconds. kWh are modelled. '
         "Unused: ghosts that were destroyed before anybody came.</p>"
     )
     return _as_table(heads, rows) + legend
