@@ -34,7 +34,8 @@ th, td { padding: 3px 5px; font-size: 13px; border-bottom: 1px solid var(--line)
   text-align: right; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; } th:first-child, td:first-child { text-align: left; }
 tr.chosen td { font-weight: 700; } .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px;
-  margin: 0 .35em 0 .9em; vertical-align: -1px; } .both { white-space: nowrap; } .legend { font-size: 13px; color: var(--soft); }
+  margin: 0 .35em 0 .9em; vertical-align: -1px; } .both { white-space: nowrap; }
+.legend { font-size: 13px; color: var(--soft); }
 .grid { stroke: var(--line); stroke-width: 1; }
 .target { stroke: var(--good); stroke-dasharray: 6 4; stroke-width: 1.5; }
 .curve { fill: none; stroke-width: 2; } .ring { fill: none; stroke: var(--fg); stroke-width: 2.5; }
@@ -140,7 +141,8 @@ def _table(report: ReplayReport) -> str:
         mark = ' class="chosen"' if one.setting == report.advice.setting else ""
         rows.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     legend = (
-        '<p class="legend">Found: share of starts that found a ready ghost. p50 to p99: waits of everybody, in seconds. kWh are modelled. '
+        '<p class="legend">Found: share of starts that found a ready ghost. p50 to p99: waits of everybody, '
+        "in seconds. kWh are modelled. "
         "Unused: ghosts that were destroyed before anybody came.</p>"
     )
     return _as_table(heads, rows) + legend
