@@ -31,6 +31,7 @@ POOL_FAMILIES: tuple[PolicyFamily, ...] = (
     adaptive_count.FAMILY,
     sample_average.FAMILY,
     marginal_value.FAMILY,
+    marginal_value.MONTHLY_FAMILY,
 )
 """Those that hold ghosts for anybody, in the order in which tables show them."""
 

@@ -23,7 +23,7 @@ import numpy as np
 from ghostdesk.allocator.policies.adaptive_count import AdaptiveCount
 from ghostdesk.allocator.policies.minute_counts import reach_minutes
 from ghostdesk.allocator.policies.seam import Decision, Floats, Moment, Observed, PolicyFamily, Setting
-from ghostdesk.allocator.policies.service_price import ServicePrice, sizes_at
+from ghostdesk.allocator.policies.service_price import OVER_A_YEAR, OVER_ANY_MONTH, Keeping, ServicePrice, sizes_at
 from ghostdesk.allocator.policies.tail_features import DAY_MINUTES, TailFeatures
 from ghostdesk.allocator.policies.tail_network import Floats32, TailNetwork, VirtualPools
 from ghostdesk.allocator.policies.tail_table import TailTable
@@ -159,11 +159,13 @@ class MarginalValue:
     Args:
         target_hit_rate: the share of starts that find a ghost ready, above 0 and below 1.
         forecast: one of its own where none is given.
+        keeping: how closely the target is kept.
     """
 
-    def __init__(self, target_hit_rate: float, forecast: TailForecast | None = None) -> None:
-        self._wanted = target_hit_rate
-        self._price = ServicePrice(1.0 - target_hit_rate)
+    def __init__(
+        self, target_hit_rate: float, forecast: TailForecast | None = None, keeping: Keeping = OVER_A_YEAR
+    ) -> None:
+        self._price = ServicePrice(1.0 - target_hit_rate, keeping)
         self._forecast = forecast if forecast is not None else TailForecast()
         self._fallback = AdaptiveCount(target_hit_rate)
         self._sizes = np.zeros(0, dtype=np.int64)
@@ -214,21 +216,20 @@ class MarginalValue:
         return f"{said}the last of {held} ghosts saves {last:.1f} times its time, and one more would save {more:.1f}"
 
 
-def _setting(hit_rate: float) -> Setting:
-    return Setting(f"{hit_rate:.1%} hits", lambda: MarginalValue(hit_rate))
-
-
-def _together() -> list[MarginalValue]:
-    forecast = TailForecast()
-    return [MarginalValue(hit_rate, forecast) for hit_rate in _HIT_RATES]
-
-
 _HIT_RATES = (0.9, 0.95, 0.98, 0.985, 0.99, 0.993, 0.995, 0.998)
 
-FAMILY = PolicyFamily(
-    "marginal-value",
-    "ghostdesk: marginal value",
-    "ours: marginal analysis (Fox 1966) on learnt miss tails, one price from recent history, kept by online correction",
-    tuple(_setting(hit_rate) for hit_rate in _HIT_RATES),
-    _together,
-)
+
+def _family(name: str, title: str, keeping: Keeping) -> PolicyFamily:
+    def setting(hit_rate: float) -> Setting:
+        return Setting(f"{hit_rate:.1%} hits", lambda: MarginalValue(hit_rate, keeping=keeping))
+
+    def together() -> list[MarginalValue]:
+        forecast = TailForecast()
+        return [MarginalValue(hit_rate, forecast, keeping) for hit_rate in _HIT_RATES]
+
+    source = "ours: marginal analysis (Fox 1966) on counted miss tails, at one price from recent history"
+    return PolicyFamily(name, title, source, tuple(setting(hit_rate) for hit_rate in _HIT_RATES), together)
+
+
+FAMILY = _family("marginal-value", "ghostdesk: marginal value", OVER_A_YEAR)
+MONTHLY_FAMILY = _family("marginal-value-monthly", "ghostdesk: marginal value, kept each month", OVER_ANY_MONTH)

@@ -9,16 +9,37 @@ as in adaptive conformal inference (Gibbs and Candes 2021): too many misses late
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from ghostdesk.allocator.policies.seam import Floats, Ints
 
 _PRICES = np.geomspace(2.0, 50_000.0, 42)
-_HALF_LIFE_STARTS = 20_000.0
-_ACCOUNT_STARTS = 4_000.0
-_NARROWEST, _WIDEST = 0.4, 1.8
+_NARROWEST, _WIDEST = 0.3, 1.8
 _FIRST_PRICE = 3.0
 """Before anything was seen: minutes of an idle ghost per miss, over the share of misses allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """How closely a target is kept. The closer, the more the price moves, and the more idle time the same misses cost.
+
+    Args:
+        history_starts: after so many starts, what a price would have missed counts half.
+        account_starts: after so many starts, what was really missed counts half.
+        gain: how strongly that corrects the target.
+        sought: the part of the allowed misses that is aimed at.
+    """
+
+    history_starts: float
+    account_starts: float
+    gain: float
+    sought: float
+
+
+OVER_A_YEAR = Keeping(20_000.0, 4_000.0, 1.0, 0.9)
+OVER_ANY_MONTH = Keeping(5_000.0, 2_000.0, 3.0, 0.85)
 
 
 class ServicePrice:
@@ -26,12 +47,13 @@ class ServicePrice:
 
     Args:
         miss_share: what is allowed, above 0 and below 1.
+        keeping: how closely it is kept.
     """
 
-    def __init__(self, miss_share: float) -> None:
+    def __init__(self, miss_share: float, keeping: Keeping = OVER_A_YEAR) -> None:
         if not 0.0 < miss_share < 1.0:
             raise ValueError(f"a share of misses of {miss_share}")
-        self._allowed = miss_share
+        self._allowed, self._keeping = miss_share, keeping
         self._missed: Floats = np.zeros(len(_PRICES))
         self._starts = 0.0
         self._account = 0.0
@@ -46,8 +68,8 @@ class ServicePrice:
     @property
     def sought(self) -> float:
         """The share of misses that is sought at present: what is allowed, corrected by what was missed lately."""
-        owed = self._account / _ACCOUNT_STARTS / self._allowed
-        return self._allowed * min(max(1.0 + owed, _NARROWEST), _WIDEST)
+        owed = self._keeping.gain * self._account / self._keeping.account_starts / self._allowed
+        return self._allowed * min(max(self._keeping.sought + owed, _NARROWEST), _WIDEST)
 
     def learn(self, sizes: Ints, missed: Floats, starts: int, misses: int) -> None:
         """What a minute with starts brought.
@@ -57,10 +79,11 @@ class ServicePrice:
             missed: what pools of each size missed, shape (sizes,).
             starts, misses: in reality.
         """
-        fade = 0.5 ** (starts / _HALF_LIFE_STARTS)
+        fade = 0.5 ** (starts / self._keeping.history_starts)
         self._missed = fade * self._missed + missed[sizes]
         self._starts = fade * self._starts + starts
-        self._account = 0.5 ** (starts / _ACCOUNT_STARTS) * self._account + self._allowed * starts - misses
+        fade = 0.5 ** (starts / self._keeping.account_starts)
+        self._account = fade * self._account + self._keeping.sought * self._allowed * starts - misses
 
     def settle(self) -> None:
         """Find the price anew."""
