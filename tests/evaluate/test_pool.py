@@ -166,7 +166,7 @@ def test_bad_input_gets_a_clear_error(
 
 @pytest.mark.skipif(not STATES.exists(), reason="the recorded desktop states are not at hand")
 def test_on_the_recorded_spring_ours_idles_less_than_the_floor_at_equal_misses() -> None:
-    """Three weeks of a term after five of it: idle is size times hours; ours is below the adaptive negative binomial."""
+    """Three weeks of a term after five: idle is size times hours; ours is below the adaptive negative binomial."""
     uses = uses_of(read_arrival_history(STATES).rows)
     from_s, score_s, until_s = (
         datetime(*day, tzinfo=UTC).timestamp() for day in ((2014, 1, 13), (2014, 2, 17), (2014, 3, 10))

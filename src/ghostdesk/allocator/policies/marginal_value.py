@@ -25,8 +25,9 @@ from ghostdesk.allocator.policies.minute_counts import reach_minutes
 from ghostdesk.allocator.policies.seam import Decision, Floats, Moment, Observed, PolicyFamily, Setting
 from ghostdesk.allocator.policies.service_price import OVER_A_YEAR, OVER_ANY_MONTH, Keeping, ServicePrice, sizes_at
 from ghostdesk.allocator.policies.tail_features import DAY_MINUTES, TailFeatures
-from ghostdesk.allocator.policies.tail_network import Floats32, TailNetwork, VirtualPools
+from ghostdesk.allocator.policies.tail_network import TailNetwork, VirtualPools
 from ghostdesk.allocator.policies.tail_table import TailTable
+from ghostdesk.profiles.averaged_adam import Floats32
 
 SIZES = 25
 _LEARN_MINUTES = 24
