@@ -1,7 +1,8 @@
 """Adaptive negative binomial: the rate of the hour of the week times how the last hours went against it; a quantile.
 
-The rate's weeks fade by a quarter each, the count's variance is 1.3 times its mean (`profiles/arrivals/counts.py`),
-and the quantile is the newsvendor's (Arrow, Harris and Marschak 1951). It is held at every hour alike.
+The rate's weeks fade by a quarter each, and the count's variance is 1.3 times its mean, as in
+`profiles/arrivals/counts.py`, but an hour without starts expects none: quiet nights hold nothing. The quantile is the
+newsvendor's (Arrow, Harris and Marschak 1951). It is held at every hour alike.
 """
 
 from __future__ import annotations
@@ -9,11 +10,27 @@ from __future__ import annotations
 import math
 
 from ghostdesk.allocator.policies.seam import Decision, Moment, Observed, PolicyFamily, Setting
-from ghostdesk.profiles.arrivals.counts import DISPERSION, HourRate, RecentLevel
+from ghostdesk.profiles.arrivals.counts import DISPERSION, HOURS, WEEK_DECAY, RecentLevel
 from ghostdesk.profiles.newsvendor import pool_target
 
 _HOUR_S = 3_600.0
 _RECENT_MINUTES = 180
+
+
+class _HourlyRate:
+    """Starts in each hour of the week, its weeks fading; nothing is lent from other hours."""
+
+    def __init__(self) -> None:
+        self._counts, self._weights = [0.0] * HOURS, [0.0] * HOURS
+
+    def expected(self, hour: int) -> float:
+        """The rate of this hour of the week, 0 to 167."""
+        return self._counts[hour] / self._weights[hour] if self._weights[hour] else 0.0
+
+    def learn(self, hour: int, count: int) -> None:
+        """Such an hour is over."""
+        self._counts[hour] = WEEK_DECAY * self._counts[hour] + count
+        self._weights[hour] = WEEK_DECAY * self._weights[hour] + 1.0
 
 
 class AdaptiveCount:
@@ -25,10 +42,10 @@ class AdaptiveCount:
 
     def __init__(self, quantile: float) -> None:
         self._quantile = quantile
-        self._rate = HourRate()
+        self._rate = _HourlyRate()
         self._recent = RecentLevel(_RECENT_MINUTES)
         self._hour = -1
-        self._place = (0, 0)
+        self._place = 0
         self._count = 0
         self._expected = 0.0
         self._targets: dict[int, int] = {}
@@ -47,10 +64,10 @@ class AdaptiveCount:
         hour = int((moment.now_s + moment.offset_s) // _HOUR_S)
         if hour != self._hour:
             if self._hour >= 0:
-                self._rate.learn(*self._place, self._count)
+                self._rate.learn(self._place, self._count)
             self._hour, self._count = hour, 0
-            self._place = (moment.week, int(moment.week_s // _HOUR_S))
-            self._expected = self._rate.expected(self._place[1])
+            self._place = min(int(moment.week_s // _HOUR_S), HOURS - 1)
+            self._expected = self._rate.expected(self._place)
         reach_s = moment.lead_s + moment.until_s - moment.now_s
         mean = self._expected * self._recent.ratio() * reach_s / _HOUR_S
         step = round(100.0 * math.log(max(mean, 1e-9)))  # in steps of 1 %, so that each quantile is worked out once
