@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
 
 import numpy as np
 
@@ -103,6 +104,20 @@ def window_of(sessions: Sessions, train_until_s: float | None, until_s: float | 
 def _midnight_after(time_s: float, zone: tzinfo) -> float:
     local = datetime.fromtimestamp(time_s, zone)
     return (local.replace(hour=0, minute=0, second=0, microsecond=0)).timestamp() + DAY_S
+
+
+def parts_of(window: Window, start_s: Floats, parts: int, zone: tzinfo) -> list[Window]:
+    """The window in up to so many parts with about as many starts each, cut at local Mondays' midnights."""
+    inside = start_s[(start_s >= window.judge_s) & (start_s < window.until_s)]
+    edges = [window.judge_s]
+    for part in range(1, parts):
+        wanted = inside[len(inside) * part // parts] if len(inside) else window.judge_s
+        local = datetime.fromtimestamp(float(wanted), zone)
+        midnight = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        monday_s = (midnight - timedelta(days=local.weekday())).timestamp()
+        if edges[-1] < monday_s < window.until_s:
+            edges.append(monday_s)
+    return [Window(judge_s, until_s) for judge_s, until_s in pairwise([*edges, window.until_s])]
 
 
 def _span(sessions: Sessions) -> str:

@@ -6,6 +6,7 @@ one for each person who waits for one of them meanwhile. So a static pool of fiv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
@@ -126,35 +127,41 @@ class Timeline:
 
 def measure(recording: Recording, window: Window, model: CostModel, zone: tzinfo) -> Figures:
     """Everything but the timeline."""
-    judged = (recording.start_s >= window.judge_s) & (recording.start_s < window.until_s)
-    start_s, served_s, found = recording.start_s[judged], recording.served_s[judged], recording.found[judged] > 0
-    served = np.isfinite(served_s)
+    return measure_parts([(recording, window)], model, zone)
+
+
+def measure_parts(parts: Sequence[tuple[Recording, Window]], model: CostModel, zone: tzinfo) -> Figures:
+    """Everything but the timeline, of a time that was replayed in parts that follow each other."""
+    served = [(one, (one.start_s >= of.judge_s) & (one.start_s < of.until_s)) for one, of in parts]
+    start_s = np.concatenate([one.start_s[judged] for one, judged in served])
+    served_s = np.concatenate([one.served_s[judged] for one, judged in served])
+    found = np.concatenate([one.found[judged] for one, judged in served]) > 0
+    got = np.isfinite(served_s)
     wait_s = served_s - start_s
-    hours = {phase: phase_s(recording, window, phase) / _HOUR_S for phase in Phase}
-    waiting_h = waiting_s(recording, window) / _HOUR_S
+    hours = {phase: sum(phase_s(one, of, phase) for one, of in parts) / _HOUR_S for phase in Phase}
+    waiting_h = sum(waiting_s(one, of) for one, of in parts) / _HOUR_S
     unused_h = sum(hours[phase] for phase in _UNUSED)
     booting_h = max(hours[Phase.BOOTING] - waiting_h, 0.0)
     memory = model.ghost_memory_gib * (booting_h + unused_h - (1.0 - model.parked_share) * hours[Phase.PARKED])
     cores = model.boot_cores * booting_h + model.idle_cores * hours[Phase.READY]
     kwh = (memory * model.watts_per_gib + cores * model.watts_per_core) / 1000.0
-    within = (recording.change_s >= window.judge_s) & (recording.change_s < window.until_s)
-    gone = within & (recording.after == Phase.DRAINING)
+    boots, evictions = np.sum([_made_and_wasted(one, of) for one, of in parts], axis=0).tolist()
     weekday, hour, month = calendar(start_s, zone)
     return Figures(
         starts=len(start_s),
         found=int(found.sum()),
-        missed=int((~found & served).sum()),
-        refused=int((~served).sum()),
+        missed=int((~found & got).sum()),
+        refused=int((~got).sum()),
         hit_rate=float(found.mean()) if len(found) else float("nan"),
-        wait=waits(wait_s[served]),
-        missed_wait=waits(wait_s[served & ~found]),
+        wait=waits(wait_s[got]),
+        missed_wait=waits(wait_s[got & ~found]),
         idle_ghost_hours=unused_h + booting_h,
         booting_ghost_hours=booting_h,
         memory_gib_hours=memory,
         cpu_core_hours=cores,
         energy_kwh=kwh,
-        boots=int((within & (recording.after == Phase.BOOTING)).sum()),
-        evictions=int((gone & np.isin(recording.before, _UNUSED)).sum()),
+        boots=boots,
+        evictions=evictions,
         money=(unused_h + booting_h) * model.price_per_ghost_hour
         + memory * model.price_per_gib_hour
         + kwh * model.price_per_kwh,
@@ -162,6 +169,13 @@ def measure(recording: Recording, window: Window, model: CostModel, zone: tzinfo
         heat_starts=_heat(weekday, hour),
         heat_missed=_heat(weekday[~found], hour[~found]),
     )
+
+
+def _made_and_wasted(recording: Recording, window: Window) -> tuple[int, int]:
+    """Ghosts that were begun within the window, and those destroyed unused."""
+    within = (recording.change_s >= window.judge_s) & (recording.change_s < window.until_s)
+    wasted = within & (recording.after == Phase.DRAINING) & np.isin(recording.before, _UNUSED)
+    return int((within & (recording.after == Phase.BOOTING)).sum()), int(wasted.sum())
 
 
 def phase_s(recording: Recording, window: Window, phase: Phase) -> float:

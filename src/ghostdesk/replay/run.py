@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ghostdesk.allocator.policies.choosing import chosen_family, chosen_setting, spread_settings, written
 from ghostdesk.kernel.errors import ConfigError
-from ghostdesk.replay.history import Sessions, Window
-from ghostdesk.replay.metrics import CostModel, Figures, Timeline, busiest_week_s, measure, timeline
+from ghostdesk.replay.history import Sessions, Window, parts_of
+from ghostdesk.replay.metrics import CostModel, Figures, Timeline, busiest_week_s, measure_parts, timeline
+from ghostdesk.replay.recorder import Recording
 from ghostdesk.replay.world import ReplayFigures, replay
 
 _LOOK_EVERY_S = 0.2
@@ -82,23 +85,51 @@ def settings_of(names: Sequence[str], most: int = SETTINGS_A_POLICY) -> list[str
     return list(found)
 
 
-def replay_one(job: ReplayJob, text: str, progress: Progress = lambda _share: None) -> Point:
-    """Replay one setting, written as operators write it."""
+@dataclass(frozen=True)
+class _Part:
+    """A part of the window, replayed."""
+
+    recording: Recording
+    window: Window
+    wall_s: float
+    cpu_s: float
+
+
+def _replay_part(job: ReplayJob, text: str, window: Window, progress: Progress) -> _Part:
+    _, setting = chosen_setting(text)
+    wall_s, cpu_s = time.monotonic(), time.process_time()
+    recording = replay(job.sessions, window, setting.make(), job.figures, ZoneInfo(job.timezone), progress)
+    return _Part(recording, window, time.monotonic() - wall_s, time.process_time() - cpu_s)
+
+
+def _point(job: ReplayJob, text: str, parts: Sequence[_Part]) -> Point:
+    """What the parts of one setting come to."""
     family, setting = chosen_setting(text)
     zone = ZoneInfo(job.timezone)
-    wall_s, cpu_s = time.monotonic(), time.process_time()
-    recording = replay(job.sessions, job.window, setting.make(), job.figures, zone, progress)
     monday_s = busiest_week_s(job.sessions.start_s, job.window, zone)
+    shown = next(part for part in parts if monday_s < part.window.until_s)  # parts are cut at Mondays
     return Point(
         family.name,
         family.title,
         text,
         setting.label,
-        measure(recording, job.window, job.model, zone),
-        timeline(recording, monday_s, job.window),
-        time.monotonic() - wall_s,
-        time.process_time() - cpu_s,
+        measure_parts([(part.recording, part.window) for part in parts], job.model, zone),
+        timeline(shown.recording, monday_s, shown.window),
+        max(part.wall_s for part in parts),
+        sum(part.cpu_s for part in parts),
     )
+
+
+def parts_for(job: ReplayJob, texts: Sequence[str], jobs: int) -> list[list[Window]]:
+    """The windows in which each setting is replayed: several where processes would be idle and the policy allows it."""
+    spare = max(1, jobs // len(texts))
+    zone = ZoneInfo(job.timezone)
+    return [
+        parts_of(
+            job.window, job.sessions.start_s, spare if chosen_family(text.partition(":")[0]).from_starts else 1, zone
+        )
+        for text in texts
+    ]
 
 
 def replay_all(
@@ -109,23 +140,33 @@ def replay_all(
     Raises:
         ConfigError: a process was ended from outside.
     """
-    if jobs <= 1 or len(texts) == 1:
-        points = []
-        for place, text in enumerate(texts):
-            points.append(replay_one(job, text, lambda share, at=place: progress((at + share) / len(texts))))  # type: ignore[misc]
-        return points
+    windows = parts_for(job, texts, jobs)
+    work = [(text, window) for text, own in zip(texts, windows, strict=True) for window in own]
+    done = _one_by_one(job, work, progress) if jobs <= 1 or len(work) == 1 else _side_by_side(job, work, jobs, progress)
+    parts = iter(done)
+    return [_point(job, text, list(islice(parts, len(own)))) for text, own in zip(texts, windows, strict=True)]
+
+
+def _one_by_one(job: ReplayJob, work: Sequence[tuple[str, Window]], progress: Progress) -> list[_Part]:
+    found = []
+    for place, (text, window) in enumerate(work):
+        told = partial(lambda at, share: progress((at + share) / len(work)), place)
+        found.append(_replay_part(job, text, window, told))
+    return found
+
+
+def _side_by_side(job: ReplayJob, work: Sequence[tuple[str, Window]], jobs: int, progress: Progress) -> list[_Part]:
     context = multiprocessing.get_context("spawn")  # forking with threads about (a progress bar, BLAS) may hang
-    shares = context.Array("d", len(texts))
-    workers = min(jobs, len(texts))
-    executor = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(job, shares))
+    shares = context.Array("d", len(work))
+    executor = ProcessPoolExecutor(min(jobs, len(work)), context, initializer=_begin, initargs=(job, shares))
     try:
-        futures = [executor.submit(_work, place, text) for place, text in enumerate(texts)]
-        waiting: set[Future[Point]] = set(futures)
+        futures = [executor.submit(_work, place, text, window) for place, (text, window) in enumerate(work)]
+        waiting: set[Future[_Part]] = set(futures)
         while waiting:
             done, waiting = wait(waiting, _LOOK_EVERY_S, FIRST_COMPLETED)
             for one in done:
                 one.result()  # a failure is told at once
-            progress(sum(shares[:]) / len(texts))
+            progress(sum(shares[:]) / len(work))
         return [one.result() for one in futures]
     except BrokenProcessPool:
         raise ConfigError(
@@ -147,10 +188,10 @@ def _begin(job: ReplayJob, shares: Any) -> None:
     _Worker.job, _Worker.shares = job, shares
 
 
-def _work(place: int, text: str) -> Point:
+def _work(place: int, text: str, window: Window) -> _Part:
     def progress(share: float) -> None:
         _Worker.shares[place] = share
 
-    point = replay_one(_Worker.job, text, progress)
+    part = _replay_part(_Worker.job, text, window, progress)
     _Worker.shares[place] = 1.0
-    return point
+    return part

@@ -87,4 +87,5 @@ FAMILY = PolicyFamily(
     "adaptive negative binomial",
     "Winters 1960 for the level, Greenwood and Yule 1920 for the count; the floor in the data folder's README",
     tuple(_setting(quantile) for quantile in (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)),
+    from_starts=True,
 )

@@ -55,4 +55,5 @@ FAMILY = PolicyFamily(
     "quantile of the hour of the week",
     "the table that operators build by hand; a floor in the data folder's README",
     tuple(_setting(quantile) for quantile in (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)),
+    from_starts=True,
 )

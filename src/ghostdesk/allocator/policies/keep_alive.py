@@ -33,4 +33,5 @@ FAMILY = PolicyFamily(
     "fixed keep-alive",
     "disconnect timers of session hosts; 10 to 20 minutes on serverless platforms (Shahrad et al. 2020)",
     tuple(_setting(minutes) for minutes in (10, 20, 40, 60, 120, 240, 480, 960, 1440, 2880)),
+    from_starts=True,
 )

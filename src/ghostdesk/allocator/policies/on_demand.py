@@ -22,4 +22,6 @@ class OnDemand:
         return Decision(0, None, "on-demand", "desktops are made when somebody asks")
 
 
-FAMILY = PolicyFamily("on-demand", "on demand", "what is had without any pool", (Setting("-", OnDemand),))
+FAMILY = PolicyFamily(
+    "on-demand", "on demand", "what is had without any pool", (Setting("-", OnDemand),), from_starts=True
+)

@@ -75,4 +75,5 @@ FAMILY = PolicyFamily(
     "forecast + sample-average optimisation",
     "Intelligent Pooling, arXiv 2411.11326",
     tuple(_setting(penalty) for penalty in (4.0, 9.0, 19.0, 49.0, 99.0, 199.0, 499.0, 1999.0)),
+    from_starts=True,
 )

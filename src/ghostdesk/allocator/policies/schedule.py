@@ -90,4 +90,5 @@ FAMILY = PolicyFamily(
     "schedule with phases",
     "scaling plans of Azure Virtual Desktop (ramp-up, peak, ramp-down, off-peak), without its reaction to load",
     tuple(_setting(buffer) for buffer in (0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15)),
+    from_starts=True,
 )

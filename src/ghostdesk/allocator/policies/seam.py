@@ -140,6 +140,8 @@ class PolicyFamily:
         settings: in the order of rising cost.
         together: new instances for all settings that share what they learn when they live through the same history side
             by side (told and asked in turn); None where there is nothing to share. They decide as they would alone.
+        from_starts: whether it knows nothing but who came and left when. What became of its own decisions is nothing to
+            it, so that a long time may be replayed in parts side by side, each learnt from all that was before.
     """
 
     name: str
@@ -147,3 +149,4 @@ class PolicyFamily:
     source: str
     settings: Sequence[Setting]
     together: Callable[[], Sequence[Policy]] | None = None
+    from_starts: bool = False

@@ -45,4 +45,5 @@ FAMILY = PolicyFamily(
         _setting(share, least)
         for share, least in ((0.02, 1), (0.04, 1), (0.06, 1), (0.08, 2), (0.1, 2), (0.15, 3), (0.2, 3), (0.3, 4))
     ),
+    from_starts=True,
 )

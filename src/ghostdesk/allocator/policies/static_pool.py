@@ -33,4 +33,5 @@ FAMILY = PolicyFamily(
     "static pool",
     "what OpenUDS calls an L1 cache, Kasm staging, EC2 a warm pool",
     tuple(_setting(ghosts) for ghosts in (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20)),
+    from_starts=True,
 )
