@@ -180,7 +180,9 @@ def test_ctrl_c_leaves_what_was_there(tmp_path: Path) -> None:
     )
     page = tmp_path / "report.html"
     page.write_text("before")
-    command = [sys.executable, "-m", "ghostdesk", "replay", long, "--jobs", "1", "--html", str(page)]
+    # tests that run in the background inherit an ignored Ctrl-C
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "ghostdesk", "replay", long, "--jobs", "1"]
+    command += ["--html", str(page)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()) as running:
         _let_work(running.pid, 5.0)
         running.send_signal(signal.SIGINT)

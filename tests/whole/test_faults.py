@@ -156,6 +156,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(desk: Running) -> None:
         desk.start()
         alice = desk.sign_in("alice")
         ghost = alice.post("/api/desktop/open").json()["ghost"]
+        assert not desk.said_problem(), "the operator signs in while there is room"
         filler = desk.state / "filler"
         with filler.open("wb", buffering=0) as stream, pytest.raises(OSError, match="No space left"):
             while True:
