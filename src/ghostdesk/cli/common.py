@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, is_dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from ghostdesk.config import Settings, load_settings
-from ghostdesk.kernel.errors import GhostdeskError
+from ghostdesk.kernel.errors import ConfigError, GhostdeskError
 
 out = Console()
 err = Console(stderr=True)
@@ -30,6 +32,29 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 def settings_of(config: Path | None) -> Settings:
     """The settings, or the defaults."""
     return load_settings(config)
+
+
+def zone_named(name: str) -> ZoneInfo:
+    """The zone of that name; raises `ConfigError`."""
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ConfigError(f"There is no time zone {name!r}.", "Give an IANA name such as Europe/Berlin.") from None
+
+
+def date_s(text: str, zone: tzinfo, option: str) -> float | None:
+    """UTC seconds of the date that `option` was given, in the zone where it names none; None for no date.
+
+    Raises:
+        ConfigError: it is no date.
+    """
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{option} {text!r} is no date.", "Give one such as 2016-01-01.") from None
 
 
 def fail(error: GhostdeskError) -> NoReturn:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ghostdesk.cli.common import ConfigOption, err, out, settings_of
+from ghostdesk.cli.common import ConfigOption, err, out, settings_of, zone_named
 from ghostdesk.cli.evaluate_arrivals import arrivals
 from ghostdesk.cli.evaluate_curves import curves
 from ghostdesk.cli.evaluate_desktops import desktops
@@ -74,7 +74,7 @@ def next_app(
     check_folder(json_to)
     check_folder(plot)
     started_s = time.monotonic()
-    history = _history(file, zone_of(timezone), config)
+    history = _history(file, zone_named(timezone), config)
     sequences = _first_users(history, users_limit)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True) as bar:
@@ -103,14 +103,6 @@ def next_app(
             console.print(f"Drawn: {drawn}", markup=False)
     if json_to is not None:
         write_json(report, json_to, sys.stdout)
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """The zone of that name; raises `ConfigError`."""
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise ConfigError(f"There is no time zone {name!r}.", "Give an IANA name such as Europe/Berlin.") from None
 
 
 def _history(file: Path | None, zone: ZoneInfo, config: Path | None) -> AppHistory:

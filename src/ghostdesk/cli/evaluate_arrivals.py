@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ghostdesk.cli.common import err, out
+from ghostdesk.cli.common import date_s, err, out, zone_named
 from ghostdesk.evaluate.arrivals import BUDGET_MINUTES, MIXTURE, ArrivalReport, evaluate_arrivals
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory, read_arrival_history
 from ghostdesk.evaluate.json_out import check_folder, write_json
@@ -51,7 +49,7 @@ def arrivals(
     if each were kept ready for so many unused minutes a session.
     """
     zone = zone_named(timezone)
-    until_s = date_s(train_until, zone) if train_until else None
+    until_s = date_s(train_until, zone, "--train-until")
     check_folder(json_to)
     history = read_arrival_history(file, zone)
     lengths = tuple(slot_minutes or history.slot_minutes)
@@ -165,18 +163,3 @@ def _policies(report: ArrivalReport) -> Table:
 
 def _range(interval: Interval | None, digits: int) -> str:
     return "-" if interval is None else f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
-
-
-def zone_named(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise ConfigError(f"There is no time zone {name!r}.", "Give an IANA name such as Europe/Berlin.") from None
-
-
-def date_s(text: str, zone: tzinfo) -> float:
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
-    except (ValueError, OverflowError):
-        raise ConfigError(f"--train-until {text!r} is no date.", "Give one such as 2016-01-01.") from None

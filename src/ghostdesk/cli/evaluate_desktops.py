@@ -14,8 +14,8 @@ from rich.table import Table
 
 from ghostdesk.allocator.policies.catalogue import ROW_FAMILIES
 from ghostdesk.allocator.policies.seam import PolicyFamily
-from ghostdesk.cli.common import err, out
-from ghostdesk.cli.evaluate_arrivals import SLOTS, date_s, zone_named
+from ghostdesk.cli.common import date_s, err, out, zone_named
+from ghostdesk.cli.evaluate_arrivals import SLOTS
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory, read_arrival_history
 from ghostdesk.evaluate.desktops import DesktopReport, evaluate_desktops
 from ghostdesk.evaluate.desktops_world import Lead
@@ -54,7 +54,7 @@ def desktops(
     has everybody's cold starts at the same idle minutes. The clairvoyant bound knows the future: nobody can be better.
     """
     zone = zone_named(timezone)
-    until_s = date_s(train_until, zone) if train_until else None
+    until_s = date_s(train_until, zone, "--train-until")
     chosen = chosen_families(policies, ROW_FAMILIES)
     if not (math.isfinite(lead_s) and math.isfinite(lead_spread)):
         raise ConfigError("--lead-s and --lead-spread have to be finite.", "Give seconds, such as 75.")

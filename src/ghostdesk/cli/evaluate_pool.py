@@ -14,12 +14,11 @@ from rich.table import Table
 
 from ghostdesk.allocator.policies.catalogue import POOL_FAMILIES
 from ghostdesk.allocator.policies.choosing import live_families
-from ghostdesk.cli.common import err, out
-from ghostdesk.cli.evaluate_arrivals import date_s, zone_named
+from ghostdesk.cli.common import date_s, err, out, zone_named
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory, read_arrival_history
 from ghostdesk.evaluate.json_out import check_folder, write_json
-from ghostdesk.evaluate.next_app import usable_cores
 from ghostdesk.evaluate.pool import PoolOptions, PoolReport, evaluate_pool
+from ghostdesk.evaluate.processes import usable_cores
 from ghostdesk.kernel.errors import ConfigError
 
 _LONGEST_LEAD_S = 86_400.0
@@ -57,7 +56,7 @@ def pool(
     before it comes.
     """
     zone = zone_named(timezone)
-    until_s = date_s(train_until, zone) if train_until else None
+    until_s = date_s(train_until, zone, "--train-until")
     chosen = _chosen(policies)
     if not 0.0 < lead_s <= _LONGEST_LEAD_S or not math.isfinite(lead_spread) or not math.isfinite(train_days):
         raise ConfigError("--lead-s has to be above 0 and a day at most.", "Give seconds, such as 120.")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -15,12 +13,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from ghostdesk.cli.common import ConfigOption, err, out, settings_of
+from ghostdesk.cli.common import ConfigOption, date_s, err, out, settings_of, zone_named
 from ghostdesk.config import Settings
 from ghostdesk.control.policy_feed import DECIDE_EVERY_S
 from ghostdesk.evaluate.arrivals_events import history_of_events
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory, read_arrival_history
 from ghostdesk.evaluate.json_out import check_folder, write_json, write_text
+from ghostdesk.evaluate.processes import usable_cores
 from ghostdesk.evaluate.sequences import foreign_events
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.replay.history import Sessions, between, sessions_of, window_of
@@ -104,12 +103,12 @@ def replay(
         raise ConfigError("--policies names none.", "Give one or more, such as --policies static.")
     settings = settings_of(config)
     zone_name = timezone or settings.forecast.timezone
-    zone = _zone(zone_name)
-    until_s = _date_s(until, zone, "--until")
-    train_until_s = _date_s(train_until, zone, "--train-until")
+    zone = zone_named(zone_name)
+    until_s = date_s(until, zone, "--until")
+    train_until_s = date_s(train_until, zone, "--train-until")
     with err.status(f"reading {history if history is not None else 'the store'}"):
         told = _read(history, zone) if history is not None else _store(settings, zone)
-        sessions = between(_sessions(told), _date_s(from_date, zone, "--from"), until_s)
+        sessions = between(_sessions(told), date_s(from_date, zone, "--from"), until_s)
     window = window_of(sessions, train_until_s, until_s, zone)
     every_s = max(decide_every_s, 1.0) if decide_every_s else (_PEOPLE_EVERY_S if sessions.named else DECIDE_EVERY_S)
     figures = ReplayFigures(
@@ -134,7 +133,7 @@ def replay(
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
         task = bar.add_task(f"{len(chosen)} settings", total=1.0)
-        points = replay_all(job, chosen, jobs or _cores(), lambda share: bar.update(task, completed=share))
+        points = replay_all(job, chosen, jobs or usable_cores(), lambda share: bar.update(task, completed=share))
     report = build_report(
         job,
         points,
@@ -196,24 +195,3 @@ def _store(settings: Settings, zone: tzinfo) -> ArrivalHistory:
         return history_of_events(store.events(), zone, "ghostdesk's own store")
     finally:
         store.close()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, KeyError):
-        raise ConfigError(f"There is no time zone {name!r}.", "Give an IANA name such as Europe/Berlin.") from None
-
-
-def _date_s(text: str, zone: tzinfo, option: str) -> float | None:
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp()
-    except (ValueError, OverflowError):
-        raise ConfigError(f"{option} {text!r} is no date.", "Give one such as 2016-01-01.") from None

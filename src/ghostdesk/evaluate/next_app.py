@@ -6,21 +6,17 @@ and each fold is scored by what was learnt from the other folds (K-fold cross-va
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ghostdesk.evaluate.next_app_methods import PooledMethod
 from ghostdesk.evaluate.next_app_scores import COLD_STEPS, Calibration, SequenceScores, Sums, score_sequence
 from ghostdesk.evaluate.predictability import Predictability, predictability
+from ghostdesk.evaluate.processes import usable_cores, worker_processes
 from ghostdesk.evaluate.sequences import AppSequence, situations
-from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.next_app.expert import ExpertFactory
 
@@ -118,11 +114,6 @@ def evaluate_next_app(
     return outcome
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
 @dataclass(frozen=True, slots=True)
 class _OwnTask:
     """Some people, by every method that knows one person."""
@@ -215,27 +206,14 @@ def _run(tasks: Sequence[_Task], workers: int) -> Iterator[tuple[int, Outcome]]:
         for place, task in enumerate(tasks):
             yield place, task()
         return
-    # A fresh process each, as forking one with threads (a progress bar, BLAS) may hang.
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_die_quietly)
-    try:
+    with worker_processes(min(workers, len(tasks)), "scoring", "Score with --jobs 1.") as executor:
         futures: dict[Future[Outcome], int] = {executor.submit(_call, task): i for i, task in enumerate(tasks)}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
-    except BrokenProcessPool:
-        raise ConfigError(
-            "A scoring process was ended from outside, likely for lack of memory.", "Score with --jobs 1."
-        ) from None
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _call(task: _Task) -> Outcome:
     return task()
-
-
-def _die_quietly() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one message is enough
 
 
 def _flushed(outcome: Outcome) -> Outcome:

@@ -6,11 +6,8 @@ the training time is judged. Policies are compared at the same share of misses, 
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from itertools import pairwise
@@ -23,7 +20,8 @@ from ghostdesk.allocator.policies.catalogue import families
 from ghostdesk.allocator.policies.seam import Policy
 from ghostdesk.evaluate.arrivals_reading import ArrivalHistory
 from ghostdesk.evaluate.pool_world import STEP_S, PoolCost, PoolRules, Uses, judge, uses_of
-from ghostdesk.kernel.errors import ConfigError, ImportFileError
+from ghostdesk.evaluate.processes import SPAWN, worker_processes
+from ghostdesk.kernel.errors import ImportFileError
 
 MISS_SHARE = 0.01
 """Policies are compared where so many starts miss."""
@@ -238,11 +236,9 @@ def _run(tasks: Sequence[_Task], uses: Uses, rules: PoolRules, jobs: int, progre
 
     if jobs == 1:
         return {task: judge(task.make(), uses, rules, show) for task in tasks}
-    # A fresh process each, as forking one with threads (a progress bar, BLAS) may hang.
-    context = multiprocessing.get_context("spawn")
-    told = context.Queue()
-    executor = ProcessPoolExecutor(min(jobs, len(tasks)), context, initializer=_begin, initargs=(uses, rules, told))
-    try:
+    told = SPAWN.Queue()
+    given = (uses, rules, told)
+    with worker_processes(min(jobs, len(tasks)), "judging", "Try --jobs 1.", _begin, given) as executor:
         # Those that take longest first, so that none of them is left alone at the end.
         order = sorted(tasks, key=lambda task: task.setting is not None)
         futures: dict[Future[list[PoolCost]], _Task] = {executor.submit(_judge, task): task for task in order}
@@ -251,16 +247,9 @@ def _run(tasks: Sequence[_Task], uses: Uses, rules: PoolRules, jobs: int, progre
             _, waiting = wait(waiting, timeout=_POLL_S, return_when=FIRST_COMPLETED)
             show(_drained(told))
         return {task: future.result() for future, task in futures.items()}
-    except BrokenProcessPool:
-        raise ConfigError(
-            "A judging process was ended from outside, likely for lack of memory.", "Try --jobs 1."
-        ) from None
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(uses: Uses, rules: PoolRules, told: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one message is enough
     _shared.update(uses=uses, rules=rules, told=told)
 
 

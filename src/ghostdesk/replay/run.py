@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ghostdesk.allocator.policies.choosing import chosen_family, chosen_setting, spread_settings, written
-from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.evaluate.processes import SPAWN, worker_processes
 from ghostdesk.replay.history import Sessions, Window, parts_of
 from ghostdesk.replay.metrics import CostModel, Figures, Timeline, busiest_week_s, measure_parts, timeline
 from ghostdesk.replay.recorder import Recording
@@ -156,10 +153,9 @@ def _one_by_one(job: ReplayJob, work: Sequence[tuple[str, Window]], progress: Pr
 
 
 def _side_by_side(job: ReplayJob, work: Sequence[tuple[str, Window]], jobs: int, progress: Progress) -> list[_Part]:
-    context = multiprocessing.get_context("spawn")  # forking with threads about (a progress bar, BLAS) may hang
-    shares = context.Array("d", len(work))
-    executor = ProcessPoolExecutor(min(jobs, len(work)), context, initializer=_begin, initargs=(job, shares))
-    try:
+    shares = SPAWN.Array("d", len(work))
+    mend = "Replay with --jobs 1."
+    with worker_processes(min(jobs, len(work)), "replaying", mend, _begin, (job, shares)) as executor:
         futures = [executor.submit(_work, place, text, window) for place, (text, window) in enumerate(work)]
         waiting: set[Future[_Part]] = set(futures)
         while waiting:
@@ -168,12 +164,6 @@ def _side_by_side(job: ReplayJob, work: Sequence[tuple[str, Window]], jobs: int,
                 one.result()  # a failure is told at once
             progress(sum(shares[:]) / len(work))
         return [one.result() for one in futures]
-    except BrokenProcessPool:
-        raise ConfigError(
-            "A replaying process was ended from outside, likely for lack of memory.", "Replay with --jobs 1."
-        ) from None
-    finally:
-        executor.shutdown(wait=True, cancel_futures=True)
 
 
 class _Worker:
@@ -184,7 +174,6 @@ class _Worker:
 
 
 def _begin(job: ReplayJob, shares: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches every process; one message is enough
     _Worker.job, _Worker.shares = job, shares
 
 
