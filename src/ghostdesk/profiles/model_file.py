@@ -10,9 +10,10 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, Protocol, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError
@@ -89,36 +90,18 @@ class Model:
 def model_bytes(header: ModelHeader, weights: Mapping[str, FloatArray]) -> bytes:
     """The file of a model; raises `ConfigError` when the weights do not fit the header or are not finite."""
     _check_weights(header.config, weights)
-    told = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "features": FEATURES,
-        "config": dataclasses.asdict(header.config),
-        "trained_at_s": header.trained_at_s,
-        "data_digest": header.data_digest,
-        "metrics": dict(header.metrics),
-        "parent": header.parent,
-    }
-    text = json.dumps(told, sort_keys=True, allow_nan=False)
-    kept = {name: np.ascontiguousarray(weights[name], np.float32) for name in sorted(weights)}
-    return save(kept, metadata={FORMAT: text})
+    return packed(
+        FORMAT, FORMAT_VERSION, {"features": FEATURES, "config": dataclasses.asdict(header.config)}, header, weights
+    )
 
 
 def read_model(data: bytes) -> Model:
     """The model of a file; raises `ConfigError` with cause and mend for whatever else it is."""
-    told = header_of(data, FORMAT)
-    if told.get("format_version") != FORMAT_VERSION:
-        raise ConfigError(
-            f"The model file's format version is {str(told.get('format_version'))[:20]}, not {FORMAT_VERSION}.",
-            "Train anew with this version of ghostdesk.",
-        )
+    told = header_of(data, FORMAT, FORMAT_VERSION)
     if told.get("features") != FEATURES:
         raise ConfigError("The model was trained on other inputs than this program has.", "Train anew.")
     header = _checked_header(told)
-    try:
-        weights = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ConfigError("The model file is damaged: its weights cannot be read.", _MEND) from error
+    weights = weights_of(data)
     _check_weights(header.config, weights)
     return Model(header, weights, model_version(data))
 
@@ -128,10 +111,52 @@ def model_version(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=8).hexdigest()
 
 
-def header_of(data: bytes, form: str) -> dict[str, Any]:
+class Origin(Protocol):
+    """What the header of every kind of model says of where it comes from (see `ModelHeader`)."""
+
+    @property
+    def trained_at_s(self) -> float: ...
+
+    @property
+    def data_digest(self) -> str: ...
+
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+
+    @property
+    def parent(self) -> str | None: ...
+
+
+def packed(
+    form: str, version: int, told: Mapping[str, object], origin: Origin, weights: Mapping[str, FloatArray]
+) -> bytes:
+    """A file of the kind `form`: what is told of it and of its origin as JSON, and its weights as float32."""
+    header = {
+        "format": form,
+        "format_version": version,
+        **told,
+        "trained_at_s": origin.trained_at_s,
+        "data_digest": origin.data_digest,
+        "metrics": dict(origin.metrics),
+        "parent": origin.parent,
+    }
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
+    kept = {name: np.ascontiguousarray(weights[name], np.float32) for name in sorted(weights)}
+    return save(kept, metadata={form: text})
+
+
+def weights_of(data: bytes) -> dict[str, FloatArray]:
+    """The arrays of a file; raises `ConfigError` where they cannot be read."""
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ConfigError("The model file is damaged: its weights cannot be read.", _MEND) from error
+
+
+def header_of(data: bytes, form: str, version: int) -> dict[str, Any]:
     """Our JSON out of the safetensors header: 8 bytes of length, then JSON whose `__metadata__` holds texts.
 
-    `form` names it, and the header says so itself. Raises `ConfigError` for whatever else it is.
+    `form` names it, and the header says so itself, and its version. Raises `ConfigError` for whatever else it is.
     """
     if not 8 < len(data) <= _MOST_BYTES:
         raise ConfigError(f"This is no model file: it has {len(data)} bytes.", _MEND)
@@ -145,19 +170,37 @@ def header_of(data: bytes, form: str) -> dict[str, Any]:
         raise ConfigError("This is no model file of ghostdesk: it has no readable header.", _MEND) from error
     if not isinstance(told, dict) or told.get("format") != form:
         raise ConfigError("This is no model file of ghostdesk: its header is another program's.", _MEND)
+    if told.get("format_version") != version:
+        raise ConfigError(
+            f"The model file's format version is {str(told.get('format_version'))[:20]}, not {version}.",
+            "Train anew with this version of ghostdesk.",
+        )
     return told
 
 
-def _checked_header(told: Mapping[str, Any]) -> ModelHeader:
+def origin_of(told: Mapping[str, Any]) -> tuple[float, str, dict[str, float], str | None]:
+    """When it was trained, the digest of what on, its metrics and its parent; raises `ValueError`, or what Python
+    raises for a missing or foreign part."""
+    metrics = {str(name): finite(value) for name, value in told["metrics"].items()}
+    parent, digest = told["parent"], told["data_digest"]
+    if not isinstance(digest, str) or not (parent is None or isinstance(parent, str)):
+        raise ValueError("a digest is no text")
+    return finite(told["trained_at_s"]), digest, metrics, parent
+
+
+@contextmanager
+def header_errors() -> Iterator[None]:
+    """What a header that is not valid raises becomes a `ConfigError`."""
     try:
-        config = _checked_config(told["config"])
-        metrics = {str(name): _finite(value) for name, value in told["metrics"].items()}
-        parent = told["parent"]
-        if not isinstance(told["data_digest"], str) or not (parent is None or isinstance(parent, str)):
-            raise ValueError("a digest is no text")
-        return ModelHeader(config, _finite(told["trained_at_s"]), told["data_digest"], metrics, parent)
+        yield
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigError(f"The header of the model file is not valid: {str(error)[:100]}.", _MEND) from error
+
+
+def _checked_header(told: Mapping[str, Any]) -> ModelHeader:
+    with header_errors():
+        config = _checked_config(told["config"])
+        return ModelHeader(config, *origin_of(told))
 
 
 def _checked_config(found: Mapping[str, Any]) -> LstmConfig:
@@ -165,13 +208,14 @@ def _checked_config(found: Mapping[str, Any]) -> LstmConfig:
     if {*found} != {*kinds}:
         raise ValueError("the names of its settings differ")
     for name, kind in kinds.items():
-        value = _finite(found[name])
+        value = finite(found[name])
         if kind is int and not (isinstance(found[name], int) and 1 <= value <= _LARGEST[name]):
             raise ValueError(f"{name} must be 1 to {_LARGEST[name]}")
     return LstmConfig(**{name: kind(found[name]) for name, kind in kinds.items()})
 
 
-def _finite(value: Any) -> float:
+def finite(value: Any) -> float:
+    """The number; raises `ValueError` where it is none, or not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError("a number is missing or not finite")
     return float(value)

@@ -6,18 +6,12 @@ that a bad file can be set aside and the plain mean of the experts goes on.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
-
 from ghostdesk.kernel.errors import ConfigError
-from ghostdesk.profiles.model_file import header_of, model_version
+from ghostdesk.profiles.model_file import header_errors, header_of, model_version, origin_of, packed, weights_of
 from ghostdesk.profiles.resource_curves.live import RESOURCES
 from ghostdesk.profiles.resource_curves.model import CurveModel
 from ghostdesk.profiles.resource_curves.quantiles import Floats
@@ -56,33 +50,13 @@ class StoredCurves:
 def curve_models_bytes(header: CurveHeader, models: Mapping[str, CurveModel]) -> bytes:
     """The file of the models of some resources."""
     resources, arrays = models_to_arrays(models)
-    told = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "resources": resources,
-        "trained_at_s": header.trained_at_s,
-        "data_digest": header.data_digest,
-        "metrics": dict(header.metrics),
-        "parent": header.parent,
-    }
-    text = json.dumps(told, sort_keys=True, allow_nan=False)
-    kept = {name: np.ascontiguousarray(arrays[name], np.float32) for name in sorted(arrays)}
-    return save(kept, metadata={FORMAT: text})
+    return packed(FORMAT, FORMAT_VERSION, {"resources": resources}, header, arrays)
 
 
 def read_curve_models(data: bytes) -> StoredCurves:
     """The models of a file; raises `ConfigError` with cause and mend for whatever else it is."""
-    told = header_of(data, FORMAT)
-    if told.get("format_version") != FORMAT_VERSION:
-        raise ConfigError(
-            f"The file's format version is {str(told.get('format_version'))[:20]}, not {FORMAT_VERSION}.",
-            "Train anew with this version of ghostdesk.",
-        )
-    header, resources = _checked(told)
-    try:
-        arrays = load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise ConfigError("The model file is damaged: its weights cannot be read.", _MEND) from error
+    header, resources = _checked(header_of(data, FORMAT, FORMAT_VERSION))
+    arrays = weights_of(data)
     return StoredCurves(header, models_from_arrays(resources, arrays), model_version(data))
 
 
@@ -108,19 +82,8 @@ def models_from_arrays(headers: Mapping[str, object], arrays: Mapping[str, Float
 
 
 def _checked(told: Mapping[str, Any]) -> tuple[CurveHeader, Mapping[str, object]]:
-    try:
-        metrics = {str(name): _finite(value) for name, value in told["metrics"].items()}
-        parent, digest, resources = told["parent"], told["data_digest"], told["resources"]
-        if not (
-            isinstance(digest, str) and isinstance(resources, dict) and (parent is None or isinstance(parent, str))
-        ):
+    with header_errors():
+        resources = told["resources"]
+        if not isinstance(resources, dict):
             raise ValueError("a part is of another kind")
-        return CurveHeader(_finite(told["trained_at_s"]), digest, metrics, parent), resources
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ConfigError(f"The header of the model file is not valid: {str(error)[:100]}.", _MEND) from error
-
-
-def _finite(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError("a number is missing or not finite")
-    return float(value)
+        return CurveHeader(*origin_of(told)), resources
