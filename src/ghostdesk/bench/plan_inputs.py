@@ -9,9 +9,8 @@ import numpy as np
 
 from ghostdesk.allocator.fleet.values import FleetHosts, FleetPool, FleetUsers, Floats, Ints
 
-RESOURCES = ("cpu_cores", "memory_bytes", "gpu_share", "network_bytes_per_s", "storage_bytes_per_s")
-RUNGS = ("parked", "ready", "warm")
 _SECONDS_SAVED = np.array([4.0, 7.0, 12.0])
+# of parked, ready and warm ghosts, in the order of `Resources`
 _COST = np.array(
     [[0.02, 0.2e9, 0.0, 1e4, 1e4], [0.05, 0.8e9, 0.0, 1e5, 1e5], [0.15, 1.6e9, 0.0, 2e5, 3e5]],
 )

@@ -22,11 +22,11 @@ from ghostdesk.profiles.arrivals.experts import simple_experts
 from ghostdesk.profiles.arrivals.model import ArrivalModel
 from ghostdesk.profiles.arrivals.seam import WEEK_S, Flags, Floats, Ints, SlotBlock, SlotOutcome
 from ghostdesk.profiles.arrivals.weekday_rule import WeekdayRule
+from ghostdesk.profiles.baselines.slots import MONDAY_S
 
 TRAIN_SHARE = 0.8
 MIXTURE = "mixture"
 BUDGET_MINUTES = (15, 35, 58, 87, 114, 160, 212)
-_MONDAY_S = 3 * 86_400
 _COUNT_WEEKS = 8
 _FLUSH_SLOTS = 200_000
 
@@ -225,7 +225,7 @@ class _Run:
         edges_s: Floats = self.timeline.start_s + np.arange(slots + 1, dtype=np.float64) * slot_s
         # Everyone's clock: that of most sessions.
         offsets = np.concatenate([row.offset_s for row in self.history.rows])
-        local_s = edges_s[:-1] + float(np.median(offsets)) + _MONDAY_S
+        local_s = edges_s[:-1] + float(np.median(offsets)) + MONDAY_S
         week = np.floor_divide(local_s, WEEK_S)
         hour = ((local_s - week * WEEK_S) // HOUR_S).astype(np.int64)
         score_from = int(np.searchsorted(edges_s[:-1], self.count_from_s))

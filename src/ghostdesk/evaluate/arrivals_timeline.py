@@ -17,11 +17,11 @@ from ghostdesk.kernel.ids import UserId
 from ghostdesk.profiles.arrivals.rows_in_use import DORMANT_S
 from ghostdesk.profiles.arrivals.seam import WEEK_S, Flags, Floats, Ints, SlotBlock, SlotOutcome
 from ghostdesk.profiles.baselines.sessions import Sessions
+from ghostdesk.profiles.baselines.slots import MONDAY_S
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 
 SESSION_GAP_S = 7_200.0
 HOUR_S = 3_600
-_MONDAY_S = 3 * 86_400
 _MOST_BLOCKS = 50_000
 _LONELY_S = 2 * 366 * 86_400.0
 _FEW = 0.02
@@ -170,7 +170,7 @@ class Timeline:
             before_s = np.where(chosen > 0, use.end_s[np.maximum(chosen - 1, 0)], -np.inf)
             idle_at_start_s[place, come] = use.start_s[chosen] - before_s
         known = (edges[None, 1:] > self.first_s[rows, None]) & (begin[None, :] <= self.until_s[rows, None])
-        monday_s = local_s + _MONDAY_S
+        monday_s = local_s + MONDAY_S
         week = np.floor_divide(monday_s, WEEK_S)
         block = SlotBlock(
             rows,

@@ -9,12 +9,12 @@ import numpy as np
 
 from ghostdesk.allocator.policies.seam import Flags, Floats, Ints, Moment, Observed
 from ghostdesk.profiles.arrivals.seam import WEEK_S, HazardExpert, SlotBlock, SlotOutcome
+from ghostdesk.profiles.baselines.slots import MONDAY_S
 
 DORMANT_S = 4.0 * WEEK_S
 """A row idle for longer teaches nothing and is not held: whoever left for good must not fill the tables."""
 LEAST_SLOT_S = 600.0
 _BLOCK_S = 3600.0
-_MONDAY_S = 3 * 86_400.0
 
 
 @dataclass
@@ -123,7 +123,7 @@ class ExpertScores:
 
 def _slot_at(moment: Moment, slot_s: float) -> _Slot:
     offset_s = moment.offset_s if moment.row_offset_s is None else moment.row_offset_s
-    monday_s = np.broadcast_to(moment.now_s + _MONDAY_S + offset_s, moment.idle_s.shape)
+    monday_s = np.broadcast_to(moment.now_s + MONDAY_S + offset_s, moment.idle_s.shape)
     week = np.floor_divide(monday_s, WEEK_S)
     with np.errstate(invalid="ignore"):
         at_risk = moment.idle_s < DORMANT_S

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ghostdesk.allocator.policies.seam import Floats, Moment, Observed
+from ghostdesk.profiles.baselines.slots import MONDAY_S
 
 WEEK_MINUTES = 10_080
 _MINUTE_S = 60.0
-_MONDAY_S = 3 * 86_400.0
 
 
 def reach_minutes(moment: Moment) -> int:
@@ -47,7 +47,7 @@ class MinuteCounts:
         if self.week is None:
             return
         for start_s in observed.started_s.tolist():
-            local_s = start_s + self._offset_s + _MONDAY_S
+            local_s = start_s + self._offset_s + MONDAY_S
             if self.week - self._weeks < local_s // (WEEK_MINUTES * _MINUTE_S) <= self.week:
                 minute = int(local_s // _MINUTE_S)
                 self._counts[minute // WEEK_MINUTES % self._weeks, minute % WEEK_MINUTES] += 1.0

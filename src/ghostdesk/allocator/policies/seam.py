@@ -18,6 +18,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ghostdesk.profiles.baselines.slots import MONDAY_S, WEEK_S
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -75,12 +77,12 @@ class Moment:
     @property
     def week_s(self) -> float:
         """Seconds since the local Monday's midnight."""
-        return (self.now_s + self.offset_s + 3 * 86_400.0) % 604_800.0
+        return (self.now_s + self.offset_s + MONDAY_S) % WEEK_S
 
     @property
     def week(self) -> int:
         """Number of the local week since 1970; they begin on Mondays."""
-        return int((self.now_s + self.offset_s + 3 * 86_400.0) // 604_800.0)
+        return int((self.now_s + self.offset_s + MONDAY_S) // WEEK_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ import numpy.typing as npt
 from ghostdesk.profiles.arrivals.crowd_features import HOUSE_INPUTS, ROW_INPUTS, CrowdInputs, CrowdState
 from ghostdesk.profiles.arrivals.seam import LEAST_HAZARD, MOST_HAZARD, WEEK_S, Flags, Floats, Floats32, Ints
 from ghostdesk.profiles.arrivals.small_network import SmallNetwork
+from ghostdesk.profiles.baselines.slots import MONDAY_S
 
 DORMANT_S = 4.0 * WEEK_S
-_MONDAY_S = 3 * 86_400.0
 _HIDDEN = 32
 _RING = 200_000
 _BATCH = 512
@@ -115,8 +115,8 @@ class CrowdHazard:
             ahead_s: seconds until a desktop that is begun is ready.
             row_offset_s: local time minus UTC of each row, where they are not all the same.
         """
-        house_s = now_s + _MONDAY_S + offset_s
-        rows_s = np.broadcast_to(house_s if row_offset_s is None else now_s + _MONDAY_S + row_offset_s, idle_s.shape)
+        house_s = now_s + MONDAY_S + offset_s
+        rows_s = np.broadcast_to(house_s if row_offset_s is None else now_s + MONDAY_S + row_offset_s, idle_s.shape)
         hour = np.minimum((rows_s % WEEK_S // 3600.0).astype(np.int64), 167)
         with np.errstate(invalid="ignore"):
             idle = idle_s < DORMANT_S

@@ -16,7 +16,7 @@ WEEK_S = 7 * DAY_S
 EARLIEST_S = 0.0
 LATEST_S = 4_102_444_800.0
 """1970 and 2100: times outside are a broken clock, not a habit."""
-_MONDAY_S = 3 * DAY_S
+MONDAY_S = 3 * DAY_S
 """1970-01-01 was a Thursday: so many seconds after a Monday."""
 _OFFSET_STEP_S = 900
 """Zones change their offset at whole quarters of an hour of UTC."""
@@ -60,7 +60,7 @@ class WeekSlots:
     def local_s(self, time_s: float) -> float:
         """Seconds of local time since Monday, 1969-12-29, 00:00; times before 1970 and after 2100 as in `number`."""
         clamped = min(max(time_s, EARLIEST_S), LATEST_S)
-        return clamped + _offset_s(self._zone, int(clamped // _OFFSET_STEP_S)) + _MONDAY_S
+        return clamped + _offset_s(self._zone, int(clamped // _OFFSET_STEP_S)) + MONDAY_S
 
     def clock(self, time_s: float) -> tuple[int, float]:
         """Local weekday (0 is Monday) and hour of the day (0 to 24)."""

@@ -19,8 +19,6 @@ from ghostdesk.replay.synthetic.figures_starts import Figures, between, person_f
 from ghostdesk.telemetry.calendars.days import parse_terms
 from ghostdesk.telemetry.calendars.errors import CalendarError
 
-Tell = Callable[[str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Measured:
