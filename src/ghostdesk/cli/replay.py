@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,7 @@ from ghostdesk.replay.history import Sessions, between, sessions_of, window_of
 from ghostdesk.replay.metrics import CostModel
 from ghostdesk.replay.report import ReplayReport, build_report
 from ghostdesk.replay.report_html import render_html
-from ghostdesk.replay.run import SETTINGS_A_POLICY, ReplayJob, replay_all
+from ghostdesk.replay.run import SETTINGS_A_POLICY, Point, ReplayJob, replay_all
 from ghostdesk.replay.run import settings_of as policy_settings
 from ghostdesk.replay.world import ReplayFigures
 from ghostdesk.wiring import open_settings_store
@@ -36,55 +37,59 @@ _PEOPLE_EVERY_S = 300.0
 _SIMULATED = "[yellow]simulated[/]"
 
 
+HistoryArgument = Annotated[
+    Path | None, typer.Argument(help="CSV (plain or compressed) or parquet; without one, ghostdesk's own store.")
+]
+PoliciesOption = Annotated[
+    str,
+    typer.Option(help="Separated by commas. `static` is some settings of it, from cheap to dear; `static:5` is one."),
+]
+TrainUntilOption = Annotated[
+    str, typer.Option(help="Learn from what lies before this date, replay the rest; else the first four weeks.")
+]
+LeadSpreadOption = Annotated[
+    float, typer.Option(min=0.0, max=3.0, help="Standard deviation of the logarithm of that time.")
+]
+MeasuredOption = Annotated[
+    bool, typer.Option("--measured", help="Say in the report that --lead-s and --lead-spread were measured.")
+]
+DecideEveryOption = Annotated[
+    float, typer.Option(min=0.0, help="How often the policy is asked; 0: every minute, or for people every 5 minutes.")
+]
+TargetOption = Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of starts that should find a ready ghost.")]
+JsonToOption = Annotated[
+    Path | None, typer.Option("--json", help="Write everything to this file; - is standard output.")
+]
+HtmlToOption = Annotated[Path | None, typer.Option("--html", help="Write the report with its pictures to this file.")]
+
+
 def replay(
-    history: Annotated[
-        Path | None, typer.Argument(help="CSV (plain or compressed) or parquet; without one, ghostdesk's own store.")
-    ] = None,
-    policies: Annotated[
-        str,
-        typer.Option(
-            help="Separated by commas. `static` is some settings of it, from cheap to dear; `static:5` is one."
-        ),
-    ] = "static,ours",
+    history: HistoryArgument = None,
+    policies: PoliciesOption = "static,ours",
     settings_a_policy: Annotated[
         int, typer.Option(min=1, help="At most so many settings of each.")
     ] = SETTINGS_A_POLICY,
     from_date: Annotated[str, typer.Option("--from", help="Pass over what started before this date.")] = "",
     until: Annotated[str, typer.Option(help="Pass over what started at or after this date.")] = "",
-    train_until: Annotated[
-        str, typer.Option(help="Learn from what lies before this date, replay the rest; else the first four weeks.")
-    ] = "",
+    train_until: TrainUntilOption = "",
     lead_s: Annotated[float, typer.Option(min=0.01, help="Mean seconds until a new ghost is ready.")] = 120.0,
-    lead_spread: Annotated[
-        float, typer.Option(min=0.0, max=3.0, help="Standard deviation of the logarithm of that time.")
-    ] = 0.0,
-    measured: Annotated[
-        bool, typer.Option("--measured", help="Say in the report that --lead-s and --lead-spread were measured.")
-    ] = False,
+    lead_spread: LeadSpreadOption = 0.0,
+    measured: MeasuredOption = False,
     hand_over_s: Annotated[float, typer.Option(min=0.0, help="Seconds to hand a ready ghost over.")] = 0.28,
     destroy_s: Annotated[float, typer.Option(min=0.0, help="Seconds to destroy a used desktop.")] = 5.0,
     ceiling: Annotated[int, typer.Option(min=0, help="Most desktops of all kinds; 0 for no limit.")] = 0,
     builds_at_once: Annotated[int, typer.Option(min=0, help="Most ghosts made at a time; 0 for no limit.")] = 0,
     ghost_memory_gib: Annotated[float, typer.Option(min=0.0, help="Memory of a ghost that waits.")] = 0.25,
-    decide_every_s: Annotated[
-        float,
-        typer.Option(min=0.0, help="How often the policy is asked; 0: every minute, or for people every 5 minutes."),
-    ] = 0.0,
+    decide_every_s: DecideEveryOption = 0.0,
     price_per_ghost_hour: Annotated[float, typer.Option(min=0.0, help="Price of an idle ghost for an hour.")] = 0.0,
     price_per_gib_hour: Annotated[float, typer.Option(min=0.0, help="Price of a GiB of memory for an hour.")] = 0.0,
     price_per_kwh: Annotated[float, typer.Option(min=0.0, help="Price of a kilowatt-hour.")] = 0.0,
-    target_hit_rate: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Share of starts that should find a ready ghost.")
-    ] = 0.99,
+    target_hit_rate: TargetOption = 0.99,
     timezone: Annotated[str, typer.Option(help="Zone of times that name none, and of people's clocks.")] = "",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal build times.")] = 0,
     jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 for every core.")] = 0,
-    json_to: Annotated[
-        Path | None, typer.Option("--json", help="Write everything to this file; - is standard output.")
-    ] = None,
-    html_to: Annotated[
-        Path | None, typer.Option("--html", help="Write the report with its pictures to this file.")
-    ] = None,
+    json_to: JsonToOption = None,
+    html_to: HtmlToOption = None,
     config: ConfigOption = None,
 ) -> None:
     """What would ghostdesk have done with this history? The control loop itself, in virtual time, for each policy.
@@ -104,48 +109,36 @@ def replay(
     settings = settings_of(config)
     zone_name = timezone or settings.forecast.timezone
     zone = zone_named(zone_name)
-    until_s = date_s(until, zone, "--until")
-    train_until_s = date_s(train_until, zone, "--train-until")
+    until_s, train_until_s = date_s(until, zone, "--until"), date_s(train_until, zone, "--train-until")
     with err.status(f"reading {history if history is not None else 'the store'}"):
         told = _read(history, zone) if history is not None else _store(settings, zone)
         sessions = between(_sessions(told), date_s(from_date, zone, "--from"), until_s)
-    window = window_of(sessions, train_until_s, until_s, zone)
     every_s = max(decide_every_s, 1.0) if decide_every_s else (_PEOPLE_EVERY_S if sessions.named else DECIDE_EVERY_S)
     figures = ReplayFigures(
-        lead_s,
-        lead_spread,
-        hand_over_s,
-        destroy_s,
-        ceiling,
-        builds_at_once,
-        ghost_memory_gib,
-        0.0,
-        every_s,
-        seed,
-    )
+        lead_s, lead_spread, hand_over_s, destroy_s, ceiling, builds_at_once, ghost_memory_gib,
+        decide_every_s=every_s, seed=seed,
+    )  # fmt: skip
     model = CostModel(
-        ghost_memory_gib=ghost_memory_gib,
-        price_per_ghost_hour=price_per_ghost_hour,
-        price_per_gib_hour=price_per_gib_hour,
-        price_per_kwh=price_per_kwh,
-    )
-    job = ReplayJob(sessions, window, figures, model, zone_name)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
-        task = bar.add_task(f"{len(chosen)} settings", total=1.0)
-        points = replay_all(job, chosen, jobs or usable_cores(), lambda share: bar.update(task, completed=share))
-    report = build_report(
-        job,
-        points,
-        source=history.name if history is not None else "ghostdesk's own store",
-        figures_from="measured, as the operator says" if measured else "assumed",
-        target_hit_rate=target_hit_rate,
-    )
+        ghost_memory_gib, price_per_ghost_hour=price_per_ghost_hour,
+        price_per_gib_hour=price_per_gib_hour, price_per_kwh=price_per_kwh,
+    )  # fmt: skip
+    job = ReplayJob(sessions, window_of(sessions, train_until_s, until_s, zone), figures, model, zone_name)
+    source = history.name if history is not None else "ghostdesk's own store"
+    figures_from = "measured, as the operator says" if measured else "assumed"
+    points = _replayed(job, chosen, jobs or usable_cores())
+    report = build_report(job, points, source=source, figures_from=figures_from, target_hit_rate=target_hit_rate)
     _show(report, to_err=str(json_to) == "-")
     if html_to is not None:
         write_text(render_html(report), html_to)
     if json_to is not None:
         write_json(report, json_to, sys.stdout)
+
+
+def _replayed(job: ReplayJob, chosen: Sequence[str], jobs: int) -> list[Point]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
+    with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
+        task = bar.add_task(f"{len(chosen)} settings", total=1.0)
+        return replay_all(job, chosen, jobs, lambda share: bar.update(task, completed=share))
 
 
 def _show(report: ReplayReport, *, to_err: bool) -> None:

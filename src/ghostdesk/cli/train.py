@@ -33,21 +33,28 @@ class Part(StrEnum):
     CURVES = "curves"
 
 
+EpochsOption = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Passes over the history at most.", show_default="2 to 12, by its length"),
+]
+BudgetOption = Annotated[
+    float | None,
+    typer.Option(min=1.0, help="End training after so many seconds.", show_default="none"),
+]
+OnlyOption = Annotated[
+    Part | None, typer.Option(help="Train one of the two alone; the curves need no PyTorch.", show_default="both")
+]
+
+
 def train(
     history: Annotated[
         Path | None, typer.Option(help="Train on this file instead of what is stored.", show_default="the store")
     ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, max=100, help="Passes over the history at most.", show_default="2 to 12, by its length"),
-    ] = None,
+    epochs: EpochsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Equal seeds give equal weights.")] = 0,
     hidden: Annotated[int, typer.Option(min=8, max=512, help="Units of the model's memory.")] = 64,
     memory_mib: Annotated[int, typer.Option(min=1, help="Memory that training may take.")] = 1024,
-    budget_s: Annotated[
-        float | None,
-        typer.Option(min=1.0, help="End training after so many seconds.", show_default="none"),
-    ] = None,
+    budget_s: BudgetOption = None,
     threads: Annotated[
         int, typer.Option(min=1, max=256, help="Processor threads; more than 1 pays on an idle machine only.")
     ] = 1,
@@ -60,9 +67,7 @@ def train(
     promote: Annotated[
         bool, typer.Option("--promote/--no-promote", help="Let a better model go live by itself.")
     ] = True,
-    only: Annotated[
-        Part | None, typer.Option(help="Train one of the two alone; the curves need no PyTorch.", show_default="both")
-    ] = None,
+    only: OnlyOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -109,6 +114,10 @@ def train(
     finally:
         if store is not None:
             store.close()
+    _tell(report, curves, as_json=as_json)
+
+
+def _tell(report: TrainReport | None, curves: CurveTrainReport | None, *, as_json: bool) -> None:
     if as_json:
         print_json({**({} if report is None else asdict(report)), "curves": curves})
         return
