@@ -14,12 +14,11 @@ import pytest
 from ghostdesk.allocator.policies.catalogue import families
 from ghostdesk.allocator.policies.seam import Policy
 from ghostdesk.allocator.policies.static_pool import StaticPool
+from ghostdesk.evaluate import pool_world
 from ghostdesk.evaluate.arrivals_timeline import RowUse
 from ghostdesk.replay.history import Window, sessions_of
 from ghostdesk.replay.metrics import CostModel, measure
 from ghostdesk.replay.world import ReplayFigures, replay
-
-pool_world = pytest.importorskip("ghostdesk.evaluate.pool_world")
 
 MONDAY_S = 1_735_516_800.0
 DAY_S = 86_400.0
