@@ -19,22 +19,25 @@ from ghostdesk.ghosts.events import (
     Lost,
     ParkRequested,
     ReleaseRequested,
+    ResizeRequested,
     WakeRequested,
     WarmRequested,
 )
 from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost, GhostState
 from ghostdesk.ghosts.lifecycle import TABLE, render_table, step
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
+from ghostdesk.kernel.resources import NOTHING, Priority, Resources
 
 TEMPLATE = DesktopTemplate(TemplateId("generic"))
 USERS = st.sampled_from([UserId("alice"), UserId("bob")])
 APPS = st.lists(st.sampled_from([AppId("editor"), AppId("browser"), AppId("viewer")]), unique=True).map(tuple)
-WORK = st.sampled_from(["cache", "build", "bind", "warm", "park", "wake", "claim", "destroy", "nonsense"])
+WORK = st.sampled_from(["cache", "build", "bind", "warm", "resize", "park", "wake", "claim", "destroy", "nonsense"])
 EVENTS: st.SearchStrategy[GhostEvent] = st.one_of(
     st.just(CacheRequested(TEMPLATE)),
     st.just(BuildRequested(TEMPLATE)),
     st.builds(BindRequested, USERS),
     st.builds(WarmRequested, APPS, st.booleans()),
+    st.builds(ResizeRequested, st.sampled_from([Resources(cpu_cores=1.0), NOTHING]), st.sampled_from(Priority)),
     st.just(ParkRequested()),
     st.just(WakeRequested()),
     st.builds(ClaimRequested, USERS),
@@ -79,6 +82,7 @@ class Life(RuleBasedStateMachine):
             assert self.ghost.state in (GhostState.DRAINING, GhostState.ABSENT), "nothing comes back from draining"
         if isinstance(event, ClaimRequested) and before.state is not GhostState.ACTIVE:
             assert [type(c) for c in result.commands][:2] == [SetLimits, Thaw], "limits are lifted, then it runs"
+            assert self.ghost.priority is Priority.PERSON, "whoever works in it comes before ghosts"
         if self.ghost.owner is not None:
             self.owners.add(self.ghost.owner)
 
@@ -109,6 +113,14 @@ def _after(*events: GhostEvent) -> Ghost:
         assert not result.refused, result.refused
         ghost = result.ghost
     return ghost
+
+
+def test_a_resize_that_failed_leaves_the_limits_unknown_so_that_they_are_set_again() -> None:
+    half = Resources(cpu_cores=0.5)
+    ghost = _after(*BUILT, ResizeRequested(half))
+    assert (ghost.limits, ghost.pending) == (half, "resize")
+    assert step(ghost, Done("resize"), 9.0).ghost.limits == half
+    assert step(ghost, Failed("resize", "gone"), 9.0).ghost.limits == NOTHING
 
 
 BUILT = (BuildRequested(TEMPLATE), Done("build"))

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.ghosts.events import GhostEvent
 from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost
+from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.kernel.resources import Resources
+from ghostdesk.prefetch.plan import PrefetchWish
 from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
 
 
@@ -86,6 +88,7 @@ class Context:
         can_park: whether parking frees memory here.
         build_blocked: why no build may start now (back-off); empty when one may.
         watched: ghosts that a browser is connected to.
+        conditions: pressure, load and room of the host; None where the engine does not tell.
     """
 
     capacity: Resources
@@ -95,6 +98,7 @@ class Context:
     can_park: bool = False
     build_blocked: str = ""
     watched: frozenset[GhostId] = frozenset()
+    conditions: HostConditions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,3 +153,7 @@ class Plan:
     pool_reason: str = ""
     pool_code: str = "forecast"
     memory_price: float = 0.0
+    notes: tuple[Reason, ...] = ()
+    """What is done otherwise than usual because of the host's conditions, for people."""
+    prefetch: tuple[PrefetchWish, ...] = ()
+    """What to load into the page cache, most useful first."""

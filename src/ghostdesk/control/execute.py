@@ -121,7 +121,7 @@ class Executor:
                 continue
             if isinstance(command, LaunchHidden):
                 failed_apps.append(command.app)
-            elif isinstance(command, AttachHome | Build | Destroy | Thaw) or what in ("bind", "wake"):
+            elif isinstance(command, AttachHome | Build | Destroy | Thaw) or what in ("bind", "wake", "resize"):
                 await self._finish(ghost, Failed(what, str(outcome.error)), outcomes)
                 raise outcome.error
         launched = [o.command.app for o in outcomes if o.ok and isinstance(o.command, LaunchHidden)]

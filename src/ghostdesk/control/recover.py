@@ -14,6 +14,7 @@ from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import GhostdeskError, StoreError
 from ghostdesk.kernel.ids import GhostId, TemplateId
+from ghostdesk.kernel.resources import Priority
 from ghostdesk.store.protocol import Claim
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,8 @@ def verdict(seen: ObservedGhost, claim: Claim | None, now_s: float) -> Ghost | N
     if seen.owner != claim.user:
         return None
     state = GhostState.ACTIVE if claim.state == GhostState.ACTIVE else GhostState.READY
-    return replace(ghost, state=state, owner=claim.user, generation=claim.generation)
+    priority = Priority.PERSON if state is GhostState.ACTIVE else Priority.GHOST
+    return replace(ghost, state=state, owner=claim.user, generation=claim.generation, priority=priority)
 
 
 async def recover(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
-from ghostdesk.kernel.resources import Resources
+from ghostdesk.kernel.resources import Priority, Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class CacheTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Start a generic desktop; done when its screen answers."""
+    """Start a generic desktop, with a ghost's priority; done when its screen answers."""
 
     ghost: GhostId
     template: DesktopTemplate
@@ -37,10 +37,11 @@ class AttachHome:
 
 @dataclass(frozen=True, slots=True)
 class SetLimits:
-    """Change what the desktop may use. A zero amount means no limit."""
+    """Change what the desktop may use, and whether it yields. A zero amount means no limit."""
 
     ghost: GhostId
     limits: Resources
+    priority: Priority = Priority.GHOST
 
 
 @dataclass(frozen=True, slots=True)

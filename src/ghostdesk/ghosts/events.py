@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.ids import AppId, UserId
-from ghostdesk.kernel.resources import NOTHING, Resources
+from ghostdesk.kernel.resources import NOTHING, Priority, Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,15 @@ class WarmRequested:
 
     apps: tuple[AppId, ...]
     freeze: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeRequested:
+    """Change what it may use while it stays on its rung."""
+
+    limits: Resources
+    priority: Priority = Priority.GHOST
     reason: str = ""
 
 
@@ -103,6 +112,7 @@ GhostEvent = (
     | BuildRequested
     | BindRequested
     | WarmRequested
+    | ResizeRequested
     | ParkRequested
     | WakeRequested
     | ClaimRequested

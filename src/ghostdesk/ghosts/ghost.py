@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ghostdesk.kernel.ids import AppId, GhostId, HostId, TemplateId, UserId
+from ghostdesk.kernel.resources import NOTHING, Priority, Resources
 
 
 class GhostState(StrEnum):
@@ -65,10 +66,13 @@ class Ghost:
         generation: grows by one when it gets its owner; fences late answers and old tickets.
         apps: applications launched inside and hidden.
         failed_apps: applications that could not be launched ahead in it; not tried again.
-        pending: the name of the command under way, if any: "build", "bind", "warm", "park", "wake", "destroy".
+        pending: the name of the command under way, if any: "build", "bind", "warm", "resize", "park", "wake", "claim",
+            "destroy".
         since_s: when it entered this state.
         reason: why it is where it is, for people.
         host: where it runs.
+        limits: what it was last told that it may use; a zero amount means no limit.
+        priority: whether it yields to others.
     """
 
     ghost: GhostId
@@ -82,6 +86,8 @@ class Ghost:
     since_s: float = 0.0
     reason: str = ""
     host: HostId = LOCAL_HOST
+    limits: Resources = NOTHING
+    priority: Priority = Priority.GHOST
 
     @property
     def coming(self) -> bool:

@@ -43,10 +43,12 @@ from ghostdesk.ghosts.events import (
     Lost,
     ParkRequested,
     ReleaseRequested,
+    ResizeRequested,
     WakeRequested,
     WarmRequested,
 )
 from ghostdesk.ghosts.ghost import Ghost, GhostState
+from ghostdesk.kernel.resources import NOTHING, Priority, Resources
 
 Guard = Callable[[Ghost, GhostEvent], str]
 """Returns why not, or an empty string when the way is free."""
@@ -133,6 +135,11 @@ def _warm(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
     return (Thaw(ghost.ghost), *launches, *end)
 
 
+def _resize(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
+    assert isinstance(event, ResizeRequested)
+    return (SetLimits(ghost.ghost, event.limits, event.priority),)
+
+
 def _park(ghost: Ghost, _event: GhostEvent) -> tuple[Command, ...]:
     return (Freeze(ghost.ghost), ReclaimMemory(ghost.ghost))
 
@@ -145,7 +152,7 @@ def _wake(ghost: Ghost, _event: GhostEvent) -> tuple[Command, ...]:
 def _claim(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
     """Full resources first, so that the thaw already runs with them; the home only where it is not attached yet."""
     assert isinstance(event, ClaimRequested)
-    commands: list[Command] = [SetLimits(ghost.ghost, event.limits), Thaw(ghost.ghost)]
+    commands: list[Command] = [SetLimits(ghost.ghost, event.limits, Priority.PERSON), Thaw(ghost.ghost)]
     if ghost.owner is None or ghost.pending == "bind":
         commands += [AttachHome(ghost.ghost, event.user), TellBound(ghost.ghost, event.user)]
     if ghost.state is GhostState.PARKED:
@@ -179,9 +186,11 @@ TABLE: dict[GhostState, tuple[Row, ...]] = {
     S.READY: (
         Row(BindRequested, None, _unowned, "bind", _bind),
         Row(WarmRequested, None, _owned, "warm", _warm),
+        Row(ResizeRequested, None, _free, "resize", _resize),
         Row(ParkRequested, None, _free, "park", _park),
         Row(Done, None, _awaited("bind")),
         Row(Done, S.WARM, _awaited("warm")),
+        Row(Done, None, _awaited("resize")),
         Row(Done, S.PARKED, _awaited("park")),
         Row(Failed, S.DRAINING, _awaited("bind"), "destroy", _destroy),
         Row(Failed, None, _any_awaited),
@@ -190,8 +199,10 @@ TABLE: dict[GhostState, tuple[Row, ...]] = {
     ),
     S.WARM: (
         Row(WarmRequested, None, _owned, "warm", _warm),
+        Row(ResizeRequested, None, _free, "resize", _resize),
         Row(ParkRequested, None, _free, "park", _park),
         Row(Done, None, _awaited("warm")),
+        Row(Done, None, _awaited("resize")),
         Row(Done, S.PARKED, _awaited("park")),
         Row(Failed, None, _any_awaited),
         _CLAIM,
@@ -207,8 +218,10 @@ TABLE: dict[GhostState, tuple[Row, ...]] = {
     S.ACTIVE: (
         Row(ClaimRequested, None, _rightful),
         Row(WarmRequested, None, _owned, "warm", _warm),
+        Row(ResizeRequested, None, _free, "resize", _resize),
         Row(Done, None, _awaited("claim")),
         Row(Done, None, _awaited("warm")),
+        Row(Done, None, _awaited("resize")),
         Row(Failed, S.DRAINING, _awaited("claim"), "destroy", _destroy),
         Row(Failed, None, _any_awaited),
         *_LEAVE,
@@ -253,6 +266,7 @@ def _take(row: Row, ghost: Ghost, event: GhostEvent, now_s: float) -> Step:
     if isinstance(event, Done) and event.what == "warm":
         apps = tuple(dict.fromkeys((*apps, *event.apps)))
         failed_apps = tuple(dict.fromkeys((*failed_apps, *event.failed_apps)))
+    limits, priority = _told(ghost, event, state)
     # Spelt out, as `dataclasses.replace` takes several times as long, and this is every step of every ghost.
     after = Ghost(
         ghost=ghost.ghost,
@@ -266,8 +280,27 @@ def _take(row: Row, ghost: Ghost, event: GhostEvent, now_s: float) -> Step:
         since_s=ghost.since_s if state is ghost.state else now_s,
         reason=event.reason or ghost.reason,
         host=ghost.host,
+        limits=limits,
+        priority=priority,
     )
     return Step(after, commands)
+
+
+def _told(ghost: Ghost, event: GhostEvent, state: GhostState) -> tuple[Resources, Priority]:
+    """What it may use after the event."""
+    if state is GhostState.ABSENT:
+        return NOTHING, Priority.GHOST
+    match event:
+        case BuildRequested(limits=limits):
+            return limits, Priority.GHOST
+        case ResizeRequested(limits=limits, priority=priority):
+            return limits, priority
+        case ClaimRequested(limits=limits):
+            return limits, Priority.PERSON
+        case Failed(what="resize"):
+            return NOTHING, ghost.priority  # unknown: the next plan sets them again
+        case _:
+            return ghost.limits, ghost.priority
 
 
 def render_table() -> str:
@@ -278,6 +311,7 @@ def render_table() -> str:
         _build: "build",
         _bind: "attach home, tell agent",
         _warm: "thaw, launch hidden, freeze",
+        _resize: "set limits",
         _park: "freeze, reclaim memory",
         _wake: "call back memory, thaw",
         _claim: "lift limits, thaw, attach home if needed",

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from enum import StrEnum
+
+
+class Priority(StrEnum):
+    """Who comes first where desktops compete for the same resource."""
+
+    GHOST = "ghost"
+    """Gets what people leave, and yields at once."""
+    PERSON = "person"
+    """Somebody works in it: never starved by ghosts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,64 @@
+"""What a host is like at one moment: pressure, load, room, power. Read by engines, judged by the allocator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PowerReading:
+    """What a host draws.
+
+    Args:
+        power_w: watts, all that the source sees.
+        source: which sensor, or which model, for people.
+        modelled: whether it was worked out from use instead of measured.
+        problem: why a sensor that is there was not believed; empty when all is well.
+    """
+
+    power_w: float
+    source: str
+    modelled: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HostConditions:
+    """A host at one moment. Shares are from 0 to 1; what cannot be read is 0 and named in `problems`.
+
+    Args:
+        time_s: when it was read.
+        cpu_pressure, memory_pressure, io_pressure: share of the last 10 s in which some task waited for it (PSI).
+        memory_full_pressure, io_full_pressure: the same, in which all tasks waited.
+        load: runnable tasks, mean of the last minute.
+        cpu_share: share of all cores in use since the reading before.
+        memory_bytes, memory_available_bytes: of the host, and what is left without swapping.
+        swap_bytes, swap_free_bytes: of all swap.
+        zram_memory_bytes: what compressed swap takes of the memory.
+        disk_bytes, disk_free_bytes: of the file system that holds the state.
+        disk_busy_share: share of the time since the reading before in which its disk worked.
+        network_in_bytes_per_s, network_out_bytes_per_s: of the host's cards since the reading before.
+        power: what the host draws, None where nothing says.
+        problems: what is wrong or cannot be read, for people.
+    """
+
+    time_s: float
+    cpu_pressure: float = 0.0
+    memory_pressure: float = 0.0
+    memory_full_pressure: float = 0.0
+    io_pressure: float = 0.0
+    io_full_pressure: float = 0.0
+    load: float = 0.0
+    cpu_share: float = 0.0
+    memory_bytes: float = 0.0
+    memory_available_bytes: float = 0.0
+    swap_bytes: float = 0.0
+    swap_free_bytes: float = 0.0
+    zram_memory_bytes: float = 0.0
+    disk_bytes: float = 0.0
+    disk_free_bytes: float = 0.0
+    disk_busy_share: float = 0.0
+    network_in_bytes_per_s: float = 0.0
+    network_out_bytes_per_s: float = 0.0
+    power: PowerReading | None = None
+    problems: tuple[str, ...] = ()
