@@ -28,8 +28,10 @@ takes.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from itertools import count
 from typing import ClassVar
 
@@ -48,6 +50,7 @@ from ghostdesk.ghosts.commands import (
     Thaw,
 )
 from ghostdesk.ghosts.ghost import DesktopTemplate
+from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.errors import Conflict, NotFound
 from ghostdesk.kernel.ids import GhostId, TemplateId, UserId
 from ghostdesk.kernel.resources import MIB, Resources
@@ -88,6 +91,12 @@ async def seen(engine: Engine, ghost: GhostId) -> ObservedGhost:
     found = [one for one in await engine.observe() if one.ghost == ghost]
     require(len(found) == 1, f"observe() shows ghost {ghost} once, not {len(found)} times")
     return found[0]
+
+
+def numbers_of(told: HostConditions) -> list[tuple[str, float]]:
+    """Every number in a reading, with its name."""
+    found = [(field.name, getattr(told, field.name)) for field in fields(told)]
+    return [(name, float(value)) for name, value in found if isinstance(value, int | float)]
 
 
 async def rfb_greeting(path: str) -> bytes:
@@ -153,6 +162,20 @@ class EngineConformance:
                 require(ability.available or bool(ability.mend), f"{ability.name} is missing: say how to mend it")
             capacity = engine.capacity()
             require(capacity.cpu_cores > 0 and capacity.memory_bytes > 0, "a host has CPU and memory")
+
+    async def test_it_says_what_the_host_is_like(self, make_engine: MakeEngine) -> None:
+        """conditions() answers again and again: finite, shares from 0 to 1, the memory known, problems in words."""
+        async with started(make_engine) as engine:
+            for _ in range(2):
+                told = await engine.conditions()
+                for name, value in numbers_of(told):
+                    require(math.isfinite(value) and value >= 0.0, f"{name} is {value}: it has to be finite, 0 or more")
+                    share = name.endswith(("_share", "_pressure"))
+                    require(not share or value <= 1.0, f"{name} is {value}: a share is 1 at most")
+                require(0.0 < told.memory_available_bytes <= told.memory_bytes, "some of the memory is available")
+                require(told.disk_free_bytes <= told.disk_bytes, "what is free of a disk is not more than it has")
+                require(told.swap_free_bytes <= told.swap_bytes, "what is free of swap is not more than there is")
+                require(all(fault.code and fault.text for fault in told.faults), "a fault has a code and words")
 
     async def test_a_build_is_observed_alive_and_answers(self, make_engine: MakeEngine) -> None:
         """After Build the ghost is alive, thawed, nobody's, and its screen answers; a second Build changes nothing."""

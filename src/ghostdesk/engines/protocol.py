@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ghostdesk.ghosts.commands import AgentCommand, EngineCommand, Outcome
+from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.telemetry.events import UsageEvent
@@ -96,6 +97,10 @@ class Engine(Protocol):
 
     def capacity(self) -> Resources:
         """What the host has in all."""
+        ...
+
+    async def conditions(self) -> HostConditions:
+        """What the host is like now; what cannot be read is 0 and named in `problems`, and nothing is raised for it."""
         ...
 
     async def stop(self, *, keep_ghosts: bool) -> None:

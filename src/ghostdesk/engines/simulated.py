@@ -33,6 +33,7 @@ from ghostdesk.ghosts.commands import (
     Thaw,
 )
 from ghostdesk.ghosts.ghost import DesktopTemplate
+from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.errors import Conflict, EngineError, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import GhostId, TemplateId
 from ghostdesk.kernel.resources import Resources
@@ -102,6 +103,10 @@ class SimulatedEngine:
     def capacity(self) -> Resources:
         """What the simulated host was given."""
         return self._host.capacity
+
+    async def conditions(self) -> HostConditions:
+        """What the host was set to; calm by itself. Every reading says that it is simulated."""
+        return self._host.conditions_now()
 
     async def stop(self, *, keep_ghosts: bool) -> None:
         """Leave the host; with `keep_ghosts` false every simulated desktop is gone."""

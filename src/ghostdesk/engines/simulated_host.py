@@ -8,18 +8,21 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from math import log
 
 from ghostdesk.engines.protocol import Endpoint
 from ghostdesk.ghosts.commands import Build, Command
 from ghostdesk.kernel.clock import Clock
+from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.errors import BuildFailed, EngineError, GhostdeskError, InsufficientCapacity, MissingRequirement
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.kernel.resources import GIB, MIB, NOTHING, Resources
 
 SIMULATED: dict[str, float | str] = {"simulated": "yes"}
 """In the facts of every simulated outcome, so that no table takes it for a measurement."""
+Conditions = HostConditions | Callable[[float], HostConditions]
 ANY_AMOUNT_BYTES = 1e15
 """A host with so much memory has room for whatever is built; nobody adds up."""
 
@@ -116,6 +119,8 @@ class SimulatedHost:
         self.apps = apps
         self.desktops: dict[GhostId, SimulatedDesktop] = {}
         self.missing: dict[str, str] = {}
+        self.conditions: Conditions = HostConditions(0.0)
+        """What the host is like: a reading, or what gives one at a time (for replays of what a real host was like)."""
         self._refusals: dict[str, list[GhostdeskError]] = {}
         self._draws: dict[str, int] = {}
         self._locks: dict[GhostId, asyncio.Lock] = {}
@@ -146,6 +151,17 @@ class SimulatedHost:
         """The desktop's first process dies; what is left of it is still observed, not alive."""
         if desktop := self.desktops.get(ghost):
             desktop.alive = desktop.agent_alive = False
+
+    def conditions_now(self) -> HostConditions:
+        """The reading that was set, at the present time; memory and disk that were not set are there, and all free."""
+        now_s = self.clock.now_s()
+        told = self.conditions(now_s) if callable(self.conditions) else self.conditions
+        whole = self.capacity.memory_bytes
+        if not told.memory_bytes:
+            told = replace(told, memory_bytes=whole, memory_available_bytes=whole)
+        if not told.disk_bytes:
+            told = replace(told, disk_bytes=whole, disk_free_bytes=whole)
+        return replace(told, time_s=now_s, problems=(*told.problems, "this host is simulated"))
 
     # What engines and agents share.
 

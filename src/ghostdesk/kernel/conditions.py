@@ -23,6 +23,39 @@ class PowerReading:
 
 
 @dataclass(frozen=True, slots=True)
+class Pressure:
+    """How much tasks waited for one resource (PSI; kernel: accounting/psi.rst). Shares are from 0 to 1.
+
+    Args:
+        resource: "cpu", "memory", "io" or "irq".
+        some_10s, some_60s: share of the last 10 s and 60 s in which some task waited.
+        some_total_s: time in which some task waited since the host started.
+        full_10s, full_60s, full_total_s: the same, in which all tasks waited.
+    """
+
+    resource: str
+    some_10s: float = 0.0
+    some_60s: float = 0.0
+    some_total_s: float = 0.0
+    full_10s: float = 0.0
+    full_60s: float = 0.0
+    full_total_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class HostFault:
+    """Something that is wrong with a host.
+
+    Args:
+        code: "oom-kill", "read-only", "disk-full", "hot" or "clock-set"; an engine may add others.
+        text: what happened, for people.
+    """
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class HostConditions:
     """A host at one moment. Shares are from 0 to 1; what cannot be read is 0 and named in `problems`.
 
@@ -39,7 +72,9 @@ class HostConditions:
         disk_busy_share: share of the time since the reading before in which its disk worked.
         network_in_bytes_per_s, network_out_bytes_per_s: of the host's cards since the reading before.
         power: what the host draws, None where nothing says.
-        problems: what is wrong or cannot be read, for people.
+        problems: what cannot be read or is not believed, for people.
+        pressures: all that the kernel tells of pressure, where it does.
+        faults: what is wrong with the host, or went wrong since the reading before.
     """
 
     time_s: float
@@ -62,3 +97,5 @@ class HostConditions:
     network_out_bytes_per_s: float = 0.0
     power: PowerReading | None = None
     problems: tuple[str, ...] = ()
+    pressures: tuple[Pressure, ...] = ()
+    faults: tuple[HostFault, ...] = ()

@@ -17,6 +17,7 @@ from ghostdesk.engines.local import abilities, memory, network, pagecache
 from ghostdesk.engines.local.builder import Builder
 from ghostdesk.engines.local.cgroup_limits import block_device_of
 from ghostdesk.engines.local.cgroups import Cgroups, detect
+from ghostdesk.engines.local.conditions import ConditionsReader
 from ghostdesk.engines.local.homes import Homes, idmap_works
 from ghostdesk.engines.local.mounts import unmount_all_under
 from ghostdesk.engines.local.namespaces import open_mapped_namespace
@@ -37,6 +38,7 @@ from ghostdesk.ghosts.commands import (
     SetLimits,
     Thaw,
 )
+from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.errors import ConfigError, EngineError, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
 from ghostdesk.kernel.resources import Resources
@@ -77,6 +79,7 @@ class LocalEngine:
         self._idmap_problem = ""
         self._started: Builder | None = None
         self._threads: ThreadPoolExecutor | None = None
+        self._conditions = ConditionsReader(self._records.state_dir)
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
         self._locks: dict[GhostId, asyncio.Lock] = {}
 
@@ -292,6 +295,10 @@ class LocalEngine:
     def capacity(self) -> Resources:
         """What the host has in all."""
         return abilities.capacity()
+
+    async def conditions(self) -> HostConditions:
+        """What the host is like now."""
+        return await self._in_thread(self._conditions.read)
 
     async def stop(self, *, keep_ghosts: bool) -> None:
         """Leave the host; with `keep_ghosts` false every ghost, mount, cgroup and socket of ours goes. Homes stay."""
