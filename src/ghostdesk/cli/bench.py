@@ -4,46 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shlex
-import signal
-import socket
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.status import Status
 
-from ghostdesk.bench.host import Provenance, this_host
+from ghostdesk.bench.host import Provenance
 from ghostdesk.bench.idle import run_idle_bench
 from ghostdesk.bench.launch import run_launch_bench
 from ghostdesk.bench.render import Report, table, to_json
-from ghostdesk.bench.rungs import BENCH_APPS, BenchApp, Rung
+from ghostdesk.bench.rungs import Rung
 from ghostdesk.bench.signin import run_sign_in_bench
 from ghostdesk.cli.accounts import link_for
 from ghostdesk.cli.bench_forecast import forecast
 from ghostdesk.cli.bench_plan import plan
 from ghostdesk.cli.bench_pool import BenchPool, GatedPlane
+from ghostdesk.cli.bench_running import USER, Progress, chosen_apps, with_engine
 from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, settings_of
-from ghostdesk.config import Settings
-from ghostdesk.engines.local.zram import zram_swap
 from ghostdesk.kernel.errors import ConfigError
-from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.kernel.ids import AppId
 from ghostdesk.server.app import STATIC_DIR, create_app
 from ghostdesk.server.guard import local_origins
 from ghostdesk.server.serve import bind, serve
-from ghostdesk.store.protocol import StoredUser
-from ghostdesk.wiring import Ghostdesk, assemble, open_settings_store
+from ghostdesk.wiring import Ghostdesk
 
 app = typer.Typer(no_args_is_help=True, help="Measure, on this machine, with real desktops and applications.")
-USER = UserId("bench")
 app.command()(forecast)
 app.command()(plan)
-Progress = Callable[[str], None]
 PlotOption = Annotated[Path | None, typer.Option(help="Also draw it: PATH.png and PATH.svg (needs the bench extra).")]
 SwapOption = Annotated[
     int, typer.Option("--zram-mib", help="Compressed swap to set up for the run, in MiB; 0 uses what the host has.")
@@ -64,7 +52,7 @@ def launch(
 
     Cold starts empty the whole host's page cache: not on a host in use.
     """
-    chosen = _chosen_apps(apps)
+    chosen = chosen_apps(apps)
     wanted = tuple(_rung(name) for name in rungs.split(",") if name) or tuple(Rung)
 
     async def work(desk: Ghostdesk, progress: Progress, origin: Provenance) -> Report:
@@ -72,7 +60,7 @@ def launch(
             desk.engine, desk.hub, origin, apps=chosen, rounds=rounds, rungs=wanted, progress=progress
         )
 
-    _report(_with_engine(settings_of(config), zram_mib, work), plot, as_json=as_json)
+    _report(with_engine(settings_of(config), zram_mib, work), plot, as_json=as_json)
 
 
 @app.command()
@@ -89,7 +77,7 @@ def idle(
     async def work(desk: Ghostdesk, progress: Progress, origin: Provenance) -> Report:
         return await run_idle_bench(desk.engine, desk.hub, origin, ghosts=ghosts, seconds=seconds, progress=progress)
 
-    _report(_with_engine(settings_of(config), zram_mib, work), plot, as_json=as_json)
+    _report(with_engine(settings_of(config), zram_mib, work), plot, as_json=as_json)
 
 
 @app.command()
@@ -111,7 +99,7 @@ def signin(
                 lambda: link_for(desk.settings, desk.store, USER), pool, origin, rounds=rounds, progress=progress
             )
 
-    _report(_with_engine(settings_of(config), 0, work), plot, as_json=as_json)
+    _report(with_engine(settings_of(config), 0, work), plot, as_json=as_json)
 
 
 @app.command("all")
@@ -125,14 +113,6 @@ def run_all(
     launch(rounds=rounds, plot=folder / "launch", config=config)
     signin(rounds=rounds, plot=folder / "signin", config=config)
     idle(plot=folder / "idle", config=config)
-
-
-def _chosen_apps(names: str) -> tuple[BenchApp, ...]:
-    wanted = [n.strip().lower() for n in names.split(",") if n.strip()]
-    chosen = tuple(a for a in BENCH_APPS if not wanted or any(w in a.name.lower() for w in wanted))
-    if not chosen:
-        raise ConfigError(f"No application is called {names!r}.", "Names: " + ", ".join(a.name for a in BENCH_APPS))
-    return chosen
 
 
 def _rung(name: str) -> Rung:
@@ -153,75 +133,6 @@ def _report(report: Report, plot: Path | None, *, as_json: bool) -> None:
         plot.parent.mkdir(parents=True, exist_ok=True)
         plot.with_suffix(".json").write_text(to_json(report))
         err.print("drawn: " + ", ".join(str(p) for p in save(report, plot)))
-
-
-Work = Callable[[Ghostdesk, Progress, Provenance], Any]
-
-
-def _with_engine(settings: Settings, zram_mib: int, work: Work) -> Report:
-    """Run `work` on a ghostdesk of its own, in folders of its own, and leave nothing behind."""
-    command = shlex.join(["ghostdesk", *sys.argv[1:]])
-    origin = this_host(date=datetime.now(UTC).date().isoformat(), command=command)
-    with _own_folders(settings) as own, err.status("starting") as status:
-        try:
-            return asyncio.run(_run(own, zram_mib, work, origin, status))
-        except asyncio.CancelledError:
-            err.print("stopped; what the benchmark had started is gone")
-            sys.exit(143)
-
-
-async def _run(settings: Settings, zram_mib: int, work: Work, origin: Provenance, status: Status) -> Report:
-    task = asyncio.current_task()
-    assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # what was started is cleaned up
-    store = open_settings_store(settings)
-    store.put_user(StoredUser(USER, "Benchmark"))
-    desk = assemble(settings, store, plane_type=GatedPlane)
-    try:
-        with _swap(zram_mib):
-            await desk.start(ticking=False)
-            try:
-                report: Report = await work(desk, status.update, origin)
-            finally:
-                await desk.stop(keep_ghosts=False)
-        return report
-    finally:
-        store.close()
-
-
-@contextlib.contextmanager
-def _swap(zram_mib: int) -> Iterator[None]:
-    if zram_mib <= 0:
-        yield
-        return
-    try:
-        stack = contextlib.ExitStack()
-        stack.enter_context(zram_swap(zram_mib * 2**20))
-    except OSError as error:
-        err.print(f"[yellow]without compressed swap:[/] {error}. Parked ghosts keep their memory in this run.")
-        yield
-        return
-    with stack:
-        yield
-
-
-@contextlib.contextmanager
-def _own_folders(settings: Settings) -> Iterator[Settings]:
-    with (
-        tempfile.TemporaryDirectory(prefix="ghostdesk-bench-", dir="/var/tmp") as state,
-        tempfile.TemporaryDirectory(prefix="ghostdesk-bench-", dir="/tmp") as run,
-    ):
-        for folder in (state, run):
-            Path(folder).chmod(0o711)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        yield replace(
-            settings,
-            state=replace(settings.state, directory=Path(state), run_directory=Path(run)),
-            server=replace(settings.server, host="127.0.0.1", port=port, tls_certificate=None, tls_key=None),
-            pool=replace(settings.pool, floor=0, ceiling=max(settings.pool.ceiling, 20)),
-        )
 
 
 @contextlib.asynccontextmanager
