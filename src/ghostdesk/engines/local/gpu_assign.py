@@ -20,6 +20,8 @@ from ghostdesk.engines.local.gpu import (
 )
 
 _SLACK = 1e-6
+Scored = tuple[tuple[float, float, str], GpuGrant]
+"""A possible grant and how little is wasted by it: the least is given."""
 SMALLEST_SHARE = 0.01
 """MPS counts threads in whole percent."""
 
@@ -74,21 +76,17 @@ def _held(device: GpuDevice, holdings: Sequence[GpuHolding]) -> list[GpuGrant]:
     return [holding.grant for holding in holdings if holding.grant.key == device.key]
 
 
-def _whole(
-    wish: GpuWish, usable: Sequence[GpuDevice], holdings: Sequence[GpuHolding]
-) -> Iterator[tuple[tuple[float, str], GpuGrant]]:
+def _whole(wish: GpuWish, usable: Sequence[GpuDevice], holdings: Sequence[GpuHolding]) -> Iterator[Scored]:
     for device in usable:
         if device.mig or _held(device, holdings) or _too_small(wish, device.memory_bytes):
             continue
         yield (
-            (device.memory_bytes, device.key),
+            (0.0, device.memory_bytes, device.key),
             GpuGrant(device.key, WHOLE, 1.0, device.memory_bytes, dmem_region=device.dmem_region),
         )
 
 
-def _slices(
-    wish: GpuWish, usable: Sequence[GpuDevice], holdings: Sequence[GpuHolding]
-) -> Iterator[tuple[tuple[float, float, str], GpuGrant]]:
+def _slices(wish: GpuWish, usable: Sequence[GpuDevice], holdings: Sequence[GpuHolding]) -> Iterator[Scored]:
     for device in usable:
         taken = {grant.mig for grant in _held(device, holdings)}
         for part in device.slices if device.mig else ():
@@ -102,7 +100,7 @@ def _slices(
 
 def _shares(
     wish: GpuWish, inventory: GpuInventory, usable: Sequence[GpuDevice], holdings: Sequence[GpuHolding]
-) -> Iterator[tuple[tuple[bool, float, str], GpuGrant]]:
+) -> Iterator[Scored]:
     share = max(SMALLEST_SHARE, wish.share)
     for device in usable:
         held = _held(device, holdings)
@@ -112,13 +110,13 @@ def _shares(
         whole = any(grant.way == WHOLE for grant in held)
         if device.mig or whole or left < share - _SLACK or (device.memory_bytes and memory > room + 1):
             continue
-        if device.vendor == "nvidia" and inventory.mps is not None:
+        if device.vendor == "nvidia" and inventory.mps is not None and inventory.mps.any_user:
             grant = GpuGrant(device.key, MPS, share, memory, mps_pipe=inventory.mps.pipe_directory)
         elif device.vendor == "nvidia":
             grant = GpuGrant(device.key, TIME_SLICE, share, memory)
         else:
             grant = GpuGrant(device.key, DRM, share, memory, dmem_region=device.dmem_region)
-        yield ((grant.way != MPS, left, device.key), grant)
+        yield ((float(grant.way != MPS), left, device.key), grant)
 
 
 def _too_small(wish: GpuWish, memory_bytes: float) -> bool:
@@ -126,9 +124,7 @@ def _too_small(wish: GpuWish, memory_bytes: float) -> bool:
     return bool(memory_bytes) and wish.memory_bytes > memory_bytes
 
 
-def _no_room(
-    wish: GpuWish, usable: Sequence[GpuDevice], holdings: Sequence[GpuHolding], sharing: str
-) -> GpuRefusal:
+def _no_room(wish: GpuWish, usable: Sequence[GpuDevice], holdings: Sequence[GpuHolding], sharing: str) -> GpuRefusal:
     asked = f"{wish.share:.0%} of a GPU"
     largest = max([device.memory_bytes for device in usable], default=0.0)
     if largest and wish.memory_bytes > largest and all(device.memory_bytes for device in usable):

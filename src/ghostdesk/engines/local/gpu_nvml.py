@@ -25,26 +25,26 @@ MEMORY_MOST_BYTES = 16 * 2**40
 class Nvml(Protocol):
     """What is used of pynvml; each may raise the library's own error."""
 
-    def nvmlInit(self) -> None: ...  # noqa: D102, N802
-    def nvmlShutdown(self) -> None: ...  # noqa: D102, N802
-    def nvmlDeviceGetCount(self) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetUUID(self, handle: Any) -> str: ...  # noqa: D102, N802
-    def nvmlDeviceGetName(self, handle: Any) -> str: ...  # noqa: D102, N802
-    def nvmlDeviceGetPciInfo(self, handle: Any) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetMinorNumber(self, handle: Any) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetMemoryInfo(self, handle: Any) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetMigMode(self, handle: Any) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetMaxMigDeviceCount(self, handle: Any) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetMigDeviceHandleByIndex(self, device: Any, index: int) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetGpuInstanceId(self, device: Any) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetComputeInstanceId(self, device: Any) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetAttributes(self, device: Any) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetPowerUsage(self, handle: Any) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetEnforcedPowerLimit(self, handle: Any) -> int: ...  # noqa: D102, N802
-    def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> Any: ...  # noqa: D102, N802
-    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: Any) -> Any: ...  # noqa: D102, N802
+    def nvmlInit(self) -> None: ...
+    def nvmlShutdown(self) -> None: ...
+    def nvmlDeviceGetCount(self) -> int: ...
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> Any: ...
+    def nvmlDeviceGetUUID(self, handle: Any) -> str: ...
+    def nvmlDeviceGetName(self, handle: Any) -> str: ...
+    def nvmlDeviceGetPciInfo(self, handle: Any) -> Any: ...
+    def nvmlDeviceGetMinorNumber(self, handle: Any) -> int: ...
+    def nvmlDeviceGetMemoryInfo(self, handle: Any) -> Any: ...
+    def nvmlDeviceGetMigMode(self, handle: Any) -> Any: ...
+    def nvmlDeviceGetMaxMigDeviceCount(self, handle: Any) -> int: ...
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, device: Any, index: int) -> Any: ...
+    def nvmlDeviceGetGpuInstanceId(self, device: Any) -> int: ...
+    def nvmlDeviceGetComputeInstanceId(self, device: Any) -> int: ...
+    def nvmlDeviceGetAttributes(self, device: Any) -> Any: ...
+    def nvmlDeviceGetPowerUsage(self, handle: Any) -> int: ...
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle: Any) -> int: ...
+    def nvmlDeviceGetUtilizationRates(self, handle: Any) -> Any: ...
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> Any: ...
+    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: Any) -> Any: ...
 
 
 class NvmlUnavailable(Exception):
@@ -54,7 +54,8 @@ class NvmlUnavailable(Exception):
 def load_nvml() -> Nvml:
     """The library; raises `NvmlUnavailable` when it is not installed."""
     try:
-        return importlib.import_module("pynvml")  # type: ignore[return-value]
+        library: Nvml = importlib.import_module("pynvml")
+        return library
     except ImportError:
         raise NvmlUnavailable("nvidia-ml-py is not installed (pip install 'ghostdesk[gpu]')") from None
 
@@ -105,7 +106,7 @@ class _Asker:
     def __call__(self, what: str, ask: Callable[[], _T], *, optional: bool = False) -> _T | None:
         try:
             return ask()
-        except Exception as error:  # noqa: BLE001 - the library's errors have no base class that a fake could share
+        except Exception as error:
             if not optional:
                 self.failed.append(f"{what}: {error}")
             return None
@@ -154,7 +155,7 @@ def read_cards(nvml: Nvml) -> tuple[list[NvmlCard], str]:
 def _open(nvml: Nvml) -> None:
     try:
         nvml.nvmlInit()
-    except Exception as error:  # noqa: BLE001 - see `_Asker`
+    except Exception as error:
         raise NvmlUnavailable(f"NVIDIA's library finds no driver ({error})") from error
 
 
@@ -228,7 +229,8 @@ def _reading(nvml: Nvml, handle: Any, uuid: str) -> GpuReading:
     for query in (nvml.nvmlDeviceGetComputeRunningProcesses, nvml.nvmlDeviceGetGraphicsRunningProcesses):
         found = ask("", lambda query=query: list(query(handle)), optional=True)  # type: ignore[misc]
         pids += [int(process.pid) for process in found or ()]
-    most_w = POWER_BEYOND * limit / 1000 if _amount(limit, 1e7) else POWER_MOST_W
+    limit_mw = _amount(limit, 1e7)
+    most_w = POWER_BEYOND * limit_mw / 1000 if limit_mw else POWER_MOST_W
     power_w = None if power is None else _amount(_scaled(power, 1e-3), most_w)
     total = _amount(memory.total, MEMORY_MOST_BYTES) if memory is not None else None
     used = None if memory is None else _amount(memory.used, total if total is not None else MEMORY_MOST_BYTES)

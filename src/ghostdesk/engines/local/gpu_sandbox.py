@@ -1,7 +1,7 @@
 """What a desktop that holds a grant sees of the device: pure rendering, beside `sandbox.py`.
 
-Nothing else of any device exists inside: bubblewrap's own /dev has none. /proc/driver/nvidia, which lists every card, is
-covered by an empty folder with the grant's own card.
+Nothing else of any device exists inside: bubblewrap's own /dev has none. /proc/driver/nvidia, which lists every card,
+is covered by an empty folder with the grant's own card.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ def mps_daemon(tree: Tree, pipe_directory: str = "/tmp/nvidia-mps") -> MpsDaemon
     if uid is None or uid[1] != "0":
         return None
     options = tree.text(f"/proc/{pid}/cmdline").split("\0")
-    return MpsDaemon(pipe_directory, any_user=any(word.lstrip("-") == "multiuser-server" for word in options))
+    return MpsDaemon(pipe_directory, any_user=any(word.lstrip("-") in {"multiuser-server", "M"} for word in options))
 
 
 def joined(card: GpuDevice, drm: list[GpuDevice]) -> GpuDevice:
