@@ -78,7 +78,15 @@ class PoolSettings:
     """Which policy says how many ghosts to hold, as `ghostdesk replay` writes it; empty goes by the forecast."""
     ghost_cpu_cores: float = 0.5
     ghost_memory_bytes: float = 1.5e9
+    ghost_network_bytes_per_s: float = 12.5e6
+    ghost_storage_bytes_per_s: float = 200e6
+    active_cpu_cores: float = 0.0
     active_memory_bytes: float = 6e9
+    active_network_bytes_per_s: float = 0.0
+    active_storage_bytes_per_s: float = 0.0
+    """What a desktop may use while it waits, and while somebody works in it; 0 is no limit but the machine's."""
+    prewarm_in_steps: bool = True
+    """Whether people who are less likely than `warm_threshold` get something less than a warm desktop."""
     warm_apps: int = 2
     active_app_threshold: float = 0.5
     """Probability from which the next application is launched, hidden, in a desktop in use; above 1 switches it off."""

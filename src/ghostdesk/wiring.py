@@ -201,8 +201,19 @@ def pool_policy(settings: Settings) -> PoolPolicy:
         warm_apps=pool.warm_apps,
         active_app_threshold=pool.active_app_threshold,
         park_after_s=pool.park_after_s,
-        ghost_limits=Resources(cpu_cores=pool.ghost_cpu_cores, memory_bytes=pool.ghost_memory_bytes),
-        active_limits=Resources(memory_bytes=pool.active_memory_bytes),
+        ghost_limits=Resources(
+            cpu_cores=pool.ghost_cpu_cores,
+            memory_bytes=pool.ghost_memory_bytes,
+            network_bytes_per_s=pool.ghost_network_bytes_per_s,
+            storage_bytes_per_s=pool.ghost_storage_bytes_per_s,
+        ),
+        active_limits=Resources(
+            cpu_cores=pool.active_cpu_cores,
+            memory_bytes=pool.active_memory_bytes,
+            network_bytes_per_s=pool.active_network_bytes_per_s,
+            storage_bytes_per_s=pool.active_storage_bytes_per_s,
+        ),
+        in_steps=pool.prewarm_in_steps,
         forecast_only=settings.forecast.forecast_only,
     )
 

@@ -7,11 +7,20 @@ from hypothesis import given
 
 from ghostdesk.allocator.plan import Context, Plan, PlanRequest, PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
-from ghostdesk.ghosts.events import BindRequested, BuildRequested, CacheRequested, WakeRequested, WarmRequested
+from ghostdesk.ghosts.events import (
+    BindRequested,
+    BuildRequested,
+    CacheRequested,
+    ParkRequested,
+    ReleaseRequested,
+    ResizeRequested,
+    WakeRequested,
+    WarmRequested,
+)
 from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost, GhostState
 from ghostdesk.ghosts.lifecycle import step
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
-from ghostdesk.kernel.resources import GIB, Resources
+from ghostdesk.kernel.resources import GIB, Priority, Resources
 from ghostdesk.profiles.forecast import ArrivalCurve, LaunchProbability, ModeNeed, UsageCurve
 
 TEMPLATE = DesktopTemplate(TemplateId("generic"))
@@ -190,3 +199,97 @@ def test_any_plan_can_be_carried_out_and_has_reasons(
     alive = [g for g in ghosts if g.state is not GhostState.DRAINING]
     assert len(new) <= max(0, POLICY.ceiling - len(alive)), "never beyond the ceiling"
     assert plan == _plan(ghosts, curves, context=context, arrivals=arrivals, now_s=6000.0), "the same again"
+
+
+PARKS = replace(ROOMY, can_park=True)
+
+
+def _personal(state: GhostState, *apps: str) -> Ghost:
+    names = tuple(AppId(app) for app in apps)
+    return Ghost(GhostId("a"), TEMPLATE.template, state, ALICE, 1, names)
+
+
+def test_a_ghost_climbs_step_by_step_each_with_its_price() -> None:
+    spares = (_ready("b"), _ready("c"))
+    plan = _plan(spares, (_curve(ALICE, 0.03, "editor"),), context=PARKS)
+    assert not plan.actions
+    (wish,) = plan.prefetch
+    assert (wish.apps, wish.user) == (("editor",), ALICE)
+    assert "3% likely to sign in" in wish.reason and "cached pays from" in wish.reason
+    likelier = _curve(ALICE, 0.2, "editor")
+    steps = []
+    for ghosts in (spares, (_personal(GhostState.READY), *spares), (_personal(GhostState.WARM, "editor"), *spares)):
+        plan = _plan(ghosts, (likelier,), context=PARKS)
+        (event,) = [a.event for a in plan.actions if not isinstance(a.event, BuildRequested)]
+        assert "parked pays from 15%" in event.reason
+        steps.append(type(event))
+    assert steps == [BindRequested, WarmRequested, ParkRequested]
+    parked = (_personal(GhostState.PARKED, "editor"), *spares)
+    assert not _plan(parked, (likelier,), context=PARKS).actions, "there it stays"
+    plan = _plan(parked, (_curve(ALICE, 0.4, "editor"),), context=PARKS)
+    assert [type(a.event) for a in plan.actions] == [WakeRequested]
+    assert "warm pays from 30%" in plan.actions[0].event.reason
+
+
+def test_without_steps_only_likely_people_get_something() -> None:
+    policy = replace(POLICY, in_steps=False)
+    plan = _plan((_ready("b"), _ready("c")), (_curve(ALICE, 0.2, "editor"),), context=PARKS, policy=policy)
+    assert not plan.actions and not plan.prefetch
+
+
+def test_dear_energy_lets_ghosts_climb_less() -> None:
+    dear = replace(PARKS, idle_price=2.0)
+    ghosts, curves = (_personal(GhostState.PARKED, "editor"), _ready("b"), _ready("c")), (_curve(ALICE, 0.4, "editor"),)
+    assert _plan(ghosts, curves, context=PARKS).actions
+    assert not _plan(ghosts, curves, context=dear).actions
+
+
+def test_where_memory_is_short_some_are_kept_parked_and_it_is_said() -> None:
+    policy = PoolPolicy(TEMPLATE, floor=0, ceiling=6, ghost_memory_bytes=1e9)
+    users = [UserId(f"u{n}") for n in range(6)]
+    curves = tuple(_curve(user, 0.4 + n / 20, "editor") for n, user in enumerate(users))
+    ghosts = tuple(
+        Ghost(GhostId(f"g{n}"), TEMPLATE.template, GhostState.PARKED, user, 1, (AppId("editor"),))
+        for n, user in enumerate(users)
+    )
+    context = Context(Resources(8.0, 4e9), can_park=True)
+    plan = _plan(ghosts, curves, policy=policy, context=context)
+    woken = {a.ghost for a in plan.actions if isinstance(a.event, WakeRequested)}
+    refused = [i for i in plan.infeasible if "no memory left" in i.reason.text]
+    assert woken and len(woken) * 1e9 + (6 - len(woken) - len(refused)) * 0.4e9 <= 4e9
+    assert woken == {f"g{n}" for n in range(6 - len(woken), 6)}, "the likeliest are warm"
+    said = {i.wish for i in plan.infeasible}
+    assert said == {f"a warm desktop for u{n}" for n in range(6 - len(woken))}
+    assert plan.memory_price > 0
+
+
+def test_people_come_before_ghosts_when_memory_runs_out() -> None:
+    active = Ghost(GhostId("p"), TEMPLATE.template, GhostState.ACTIVE, BOB, 1)
+    warm = _personal(GhostState.WARM, "editor")
+    context = replace(PARKS, used=Resources(memory_bytes=64.0 * GIB + 200e6))
+    ghosts = (active, warm, _ready("b"), _ready("c"))
+    plan = _plan(ghosts, (_curve(ALICE, 0.9, "editor"),), context=context)
+    made = [(a.ghost, type(a.event)) for a in plan.actions if a.reason.code == "make-way"]
+    assert made == [("b", ParkRequested), ("c", ParkRequested)], "spares before the desktop of somebody likely"
+    plan = _plan(ghosts, (_curve(ALICE, 0.9, "editor"),), context=replace(context, can_park=False))
+    made = [(a.ghost, type(a.event)) for a in plan.actions if a.reason.code == "make-way"]
+    assert made == [("b", ReleaseRequested)]
+    assert not [a for a in _plan(ghosts[1:], context=context).actions if a.reason.code == "make-way"], "for nobody"
+
+
+def test_limits_rise_before_their_user_comes_and_after_a_restart() -> None:
+    policy = replace(POLICY, ghost_limits=Resources(0.5, 1e9), active_limits=Resources(4.0, 6e9))
+    need = Resources(1.6, 2e9)
+    curve = replace(_curve(ALICE, 0.9, "editor"), slot_s=180.0, resources=need)
+    warm = replace(_personal(GhostState.WARM, "editor"), limits=policy.ghost_limits)
+    spares = tuple(replace(_ready(name), limits=policy.ghost_limits) for name in "bc")
+    (action,) = _plan((warm, *spares), (curve,), policy=policy).actions
+    assert isinstance(action.event, ResizeRequested) and action.event.priority is Priority.GHOST
+    assert action.event.limits.cpu_cores == 2.0 and action.event.limits.memory_bytes > 2e9
+    raised = replace(warm, limits=action.event.limits)
+    assert not _plan((raised, *spares), (curve,), policy=policy).actions, "once"
+    found = Ghost(GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE, 1)
+    (action,) = _plan((found, *spares), policy=policy).actions
+    assert action.event == ResizeRequested(
+        Resources(4.0, 6e9), Priority.PERSON, "alice works in it: all that it may use"
+    )

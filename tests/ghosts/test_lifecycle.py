@@ -115,14 +115,6 @@ def _after(*events: GhostEvent) -> Ghost:
     return ghost
 
 
-def test_a_resize_that_failed_leaves_the_limits_unknown_so_that_they_are_set_again() -> None:
-    half = Resources(cpu_cores=0.5)
-    ghost = _after(*BUILT, ResizeRequested(half))
-    assert (ghost.limits, ghost.pending) == (half, "resize")
-    assert step(ghost, Done("resize"), 9.0).ghost.limits == half
-    assert step(ghost, Failed("resize", "gone"), 9.0).ghost.limits == NOTHING
-
-
 BUILT = (BuildRequested(TEMPLATE), Done("build"))
 ALICE, BOB = UserId("alice"), UserId("bob")
 
@@ -192,3 +184,12 @@ def test_every_state_answers_every_event(state: GhostState, event: GhostEvent) -
 def test_the_reference_shows_the_table_as_it_is() -> None:
     page = Path(__file__).parents[2] / "docs" / "reference" / "lifecycle.md"
     assert render_table() in page.read_text(), "write it anew with: make docs"
+
+
+def test_a_resize_of_a_desktop_in_use_that_failed_leaves_its_limits_unknown_so_that_they_are_set_again() -> None:
+    half = Resources(cpu_cores=0.5)
+    for before, after in ((BUILT, half), ((*BUILT, ClaimRequested(ALICE), Done("claim")), NOTHING)):
+        ghost = _after(*before, ResizeRequested(half))
+        assert (ghost.limits, ghost.pending) == (half, "resize")
+        assert step(ghost, Done("resize"), 9.0).ghost.limits == half
+        assert step(ghost, Failed("resize", "gone"), 9.0).ghost.limits == after

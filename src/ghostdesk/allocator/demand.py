@@ -1,4 +1,4 @@
-"""From forecasts to wishes: whose desktop to warm, with which applications, and how many ghosts the pool needs."""
+"""From forecasts to wishes: whose ghost to bring to which rung, with what, and how many the pool needs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ghostdesk.allocator.fleet.pool import pool_demand
 from ghostdesk.allocator.host_plan import lead_of, plan_host, pool_of
+from ghostdesk.allocator.ladder import Ladder
 from ghostdesk.allocator.plan import PlanRequest, PolicyAnswer, PoolPolicy
 from ghostdesk.ghosts.ghost import LIVE, GhostState
 from ghostdesk.kernel.ids import AppId, UserId
@@ -17,12 +18,31 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class PersonalWish:
-    """One user who should find a warm desktop."""
+    """One user for whom something should be prepared: a warm desktop, a parked one, or files in the page cache."""
 
     user: UserId
     probability: float
     apps: tuple[AppId, ...]
     why: str
+    rung: GhostState = GhostState.WARM
+
+
+@dataclass(frozen=True, slots=True)
+class PersonalWishes:
+    """What is prepared for whom.
+
+    Args:
+        granted: ghosts, likeliest user first, each with the rung that it gets.
+        refused: wishes that no memory is left for; `lowered` those that get a lower rung than they were worth.
+        cached: people for whom files are brought into the page cache, and no more.
+        price: shadow price of a byte.
+    """
+
+    granted: tuple[PersonalWish, ...] = ()
+    refused: tuple[PersonalWish, ...] = ()
+    lowered: tuple[PersonalWish, ...] = ()
+    cached: tuple[PersonalWish, ...] = ()
+    price: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +70,38 @@ def mode_reasons(curve: UsageCurve, apps: Sequence[AppId]) -> str:
     return "; ".join(need.reason for need in curve.modes if need.acts and set(need.apps) & set(apps))
 
 
-def personal_wishes(request: PlanRequest) -> tuple[tuple[PersonalWish, ...], tuple[PersonalWish, ...], float]:
-    """Who should be warm now: those who pay at the memory's shadow price, those who do not, and that price.
+def ladder_of(request: PlanRequest) -> Ladder:
+    """The priced ladder of this host."""
+    policy, context = request.policy, request.context
+    return Ladder.priced(
+        policy.ladder,
+        policy.warm_threshold,
+        policy.ghost_memory_bytes,
+        can_park=context.can_park and policy.in_steps,
+        price_factor=context.idle_price,
+    )
 
-    A user who already has a ghost keeps it down to half the threshold, so that a probability that wavers around the
-    threshold does not build and destroy by turns.
-    """
+
+def personal_wishes(request: PlanRequest) -> PersonalWishes:
+    """Who should get what now: the rung that pays at their probability, lowered where the memory's price says so."""
     answer = request.answer
-    wishes = _forecast_wishes(request) if answer is None else _policy_wishes(request, answer)
+    asked = _forecast_wishes(request) if answer is None else _policy_wishes(request, answer)
+    asked.sort(key=lambda wish: (-wish.probability, wish.user))
+    cached = tuple(wish for wish in asked if wish.rung is GhostState.CACHED)
+    wishes = [wish for wish in asked if wish.rung is not GhostState.CACHED]
     if not wishes:
-        return (), (), 0.0
+        return PersonalWishes(cached=cached)
     room = request.context.capacity.memory_bytes - _memory_of_active(request)
     chances, shares = [w.probability for w in wishes], [_covered(request, w.user) for w in wishes]
-    granted, price = plan_host(request, chances, shares, room, _quantile(request))
-    ranked = sorted(zip(wishes, granted, strict=True), key=lambda pair: (-pair[0].probability, pair[0].user))
-    return tuple(w for w, yes in ranked if yes), tuple(w for w, yes in ranked if not yes), price
+    rungs, price = plan_host(request, chances, shares, [w.rung for w in wishes], room, _quantile(request))
+    pairs = list(zip(wishes, rungs, strict=True))
+    return PersonalWishes(
+        granted=tuple(replace(w, rung=rung) for w, rung in pairs if rung is not GhostState.ABSENT),
+        refused=tuple(w for w, rung in pairs if rung is GhostState.ABSENT),
+        lowered=tuple(w for w, rung in pairs if rung is not w.rung and rung is not GhostState.ABSENT),
+        cached=cached,
+        price=price,
+    )
 
 
 def _policy_wishes(request: PlanRequest, answer: PolicyAnswer) -> list[PersonalWish]:
@@ -79,18 +116,24 @@ def _policy_wishes(request: PlanRequest, answer: PolicyAnswer) -> list[PersonalW
 
 
 def _forecast_wishes(request: PlanRequest) -> list[PersonalWish]:
+    """A user who already has a ghost keeps it down to a lower probability, so that one that wavers around a threshold
+    does not build and destroy by turns."""
     policy = request.policy
-    held = {g.owner for g in request.ghosts if g.owner is not None and g.state in LIVE}
+    held = {g.owner: g.state for g in request.ghosts if g.owner is not None and g.state in LIVE}
+    ladder = ladder_of(request)
     wishes: list[PersonalWish] = []
     for user, curve in request.curves.items():
         if user in request.excluded:
             continue
-        probability = 1.0 if user in request.expected else curve.arrival_within(request.now_s, policy.warm_lead_s)
-        threshold = policy.warm_threshold * (0.5 if user in held else 1.0)
-        if probability < threshold or (policy.forecast_only and user not in request.expected):
+        if user in request.expected:
+            wishes.append(_wish(user, 1.0, curve, policy, "has come to the page"))
             continue
-        why = "has come to the page" if user in request.expected else _why(curve, probability, policy.warm_lead_s)
-        wishes.append(_wish(user, probability, curve, policy, why))
+        probability = curve.arrival_within(request.now_s, policy.warm_lead_s)
+        step = None if policy.forecast_only else ladder.rung_for(probability, held.get(user, GhostState.ABSENT))
+        if step is None or (step.rung is GhostState.CACHED and not policy.in_steps):
+            continue
+        why = f"{_why(curve, probability, policy.warm_lead_s)}; {step.why()}"
+        wishes.append(replace(_wish(user, probability, curve, policy, why), rung=step.rung))
     return wishes
 
 
@@ -103,7 +146,7 @@ def _wish(user: UserId, probability: float, curve: UsageCurve | None, policy: Po
     return PersonalWish(user, probability, apps, f"{why}; {modes}" if modes else why)
 
 
-def pool_wish(request: PlanRequest, personal: tuple[PersonalWish, ...]) -> PoolWish:
+def pool_wish(request: PlanRequest, personal: Sequence[PersonalWish]) -> PoolWish:
     """How many generic ghosts to hold: what the chosen policy says, else the newsvendor quantile of sign-ins within the
     time that a build takes, that time being as uncertain as it was measured, and the quantile corrected for what became
     of the last starts.

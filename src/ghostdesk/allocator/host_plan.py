@@ -6,15 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ghostdesk.allocator.fleet.exchange import TRIES
 from ghostdesk.allocator.fleet.planner import plan_fleet
 from ghostdesk.allocator.fleet.values import FleetHosts, FleetPool, FleetUsers
 from ghostdesk.allocator.lead_time import LeadTime, expected_over
 from ghostdesk.allocator.plan import PlanRequest
-
-WARM_SECONDS_SAVED = 3.0
-"""What a warm desktop saves its user against a ready one: the cold start of the first application, as benchmarked."""
-_EXCHANGES = 0
-"""All ghosts of a host are counted with the same memory, so that prices and filling up give the best plan."""
+from ghostdesk.ghosts.ghost import GhostState
 
 
 def lead_of(request: PlanRequest) -> LeadTime:
@@ -39,32 +36,47 @@ def pool_of(request: PlanRequest, quantile: float) -> FleetPool:
 
 
 def plan_host(
-    request: PlanRequest, probability: Sequence[float], pool_share: Sequence[float], room_bytes: float, quantile: float
-) -> tuple[list[bool], float]:
-    """Which people get a warm ghost within `room_bytes` beside the pool, and the price of a byte.
+    request: PlanRequest,
+    probability: Sequence[float],
+    pool_share: Sequence[float],
+    highest: Sequence[GhostState],
+    room_bytes: float,
+    quantile: float,
+) -> tuple[list[GhostState], float]:
+    """Which rung each person's ghost gets within `room_bytes` beside the pool, and the price of a byte.
 
     Args:
         probability: of a sign-in of each within the warm lead, and 1 for those at the door, who come first.
         pool_share: sign-ins expected of each within a build's time.
+        highest: the rung that each should have, parked or warm.
         quantile: of the demand that the pool should hold.
 
-    A warm ghost saves its user the start of the first application, and the build where they come sooner than one
-    could be built; what the pool would have served anyway counts for the pool.
+    Returns:
+        A rung each, `ABSENT` for those who get no ghost.
+
+    A ghost saves its user what its rung saves, and the build where they come sooner than one could be built; what the
+    pool would have served anyway counts for the pool. Where memory is short, its price brings some down to parked.
     """
-    most = len(probability) + max(request.policy.floor, request.policy.ceiling)
-    if most * request.policy.ghost_memory_bytes <= room_bytes:
-        return [True] * len(probability), 0.0  # there is room for whatever may be wanted: what any plan would say
+    policy = request.policy
+    most = len(probability) + max(policy.floor, policy.ceiling)
+    if most * policy.ghost_memory_bytes <= room_bytes:
+        return list(highest), 0.0  # there is room for whatever may be wanted: what any plan would say
+    rungs = (GhostState.PARKED, GhostState.WARM) if request.context.can_park else (GhostState.WARM,)
     share = np.array(pool_share)
     chance = np.array(probability)
-    worth = chance * WARM_SECONDS_SAVED + share * request.context.build_time_s
+    saves = np.array([policy.ladder.saves_s(rung) for rung in rungs])
+    worth = chance[:, None] * saves + share[:, None] * request.context.build_time_s
+    for row, rung in enumerate(highest):
+        worth[row, rungs.index(rung) + 1 :] = 0.0
     users = FleetUsers(
-        probability=np.ones((len(share), 1)),
-        seconds_saved=worth[:, None],
+        probability=np.ones((len(share), len(rungs))),
+        seconds_saved=worth,
         value_per_s=np.ones(len(share)),
-        cost=np.array([[request.policy.ghost_memory_bytes]]),
+        cost=np.array([[policy.ladder.share(rung) * policy.ghost_memory_bytes] for rung in rungs]),
         pool_share=share,
         first=chance >= 1.0,
     )
+    # Where all ghosts hold the same memory, prices and filling up give the best plan: there is nothing to exchange.
     hosts = FleetHosts(np.array([[max(room_bytes, 0.0)]]))
-    plan = plan_fleet(users, hosts, pool_of(request, quantile), tries=_EXCHANGES)
-    return (plan.rung >= 0).tolist(), float(plan.price[0, 0])
+    plan = plan_fleet(users, hosts, pool_of(request, quantile), tries=TRIES if len(rungs) > 1 else 0)
+    return [GhostState.ABSENT if rung < 0 else rungs[rung] for rung in plan.rung.tolist()], float(plan.price[0, 0])

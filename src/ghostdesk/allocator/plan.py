@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ghostdesk.allocator.ladder import Ladder, LadderFigures
 from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.ghosts.events import GhostEvent
 from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost
@@ -58,6 +59,9 @@ class PoolPolicy:
         ghost_limits, active_limits: what an idle ghost and a claimed desktop may use.
         ghost_memory_bytes: what a ready ghost is counted with until it is measured.
         forecast_only: predict and show, but hold the floor alone.
+        ladder: what the rungs of a personal ghost save and hold.
+        in_steps: whether people who are less likely than `warm_threshold` get something less than a warm ghost.
+        soon_s: when somebody is likely to come within this time, their ghost may already use what they will.
     """
 
     template: DesktopTemplate
@@ -74,6 +78,17 @@ class PoolPolicy:
     active_limits: Resources = field(default_factory=Resources)
     ghost_memory_bytes: float = 250e6
     forecast_only: bool = False
+    ladder: LadderFigures = field(default_factory=LadderFigures)
+    in_steps: bool = True
+    soon_s: float = 180.0
+
+    @property
+    def lowest_chance(self) -> float:
+        """The probability of a sign-in within the warm lead below which nothing is prepared, or kept, for a person."""
+        if not self.in_steps:
+            return self.warm_threshold / 2
+        ladder = Ladder.priced(self.ladder, self.warm_threshold, self.ghost_memory_bytes, can_park=True)
+        return ladder.lowest
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +104,7 @@ class Context:
         build_blocked: why no build may start now (back-off); empty when one may.
         watched: ghosts that a browser is connected to.
         conditions: pressure, load and room of the host; None where the engine does not tell.
+        idle_price: how much dearer than usual it is to hold something idle (an energy signal); 1 is as usual.
     """
 
     capacity: Resources
@@ -99,6 +115,7 @@ class Context:
     build_blocked: str = ""
     watched: frozenset[GhostId] = frozenset()
     conditions: HostConditions | None = None
+    idle_price: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

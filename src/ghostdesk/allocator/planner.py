@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ghostdesk.allocator.demand import PersonalWish, PoolWish, personal_wishes, pool_wish
+from ghostdesk.allocator.demand import PersonalWish, PersonalWishes, PoolWish, personal_wishes, pool_wish
+from ghostdesk.allocator.limits import full_limits, material, wanted_limits
 from ghostdesk.allocator.plan import Action, Infeasible, Plan, PlanRequest, Reason
 from ghostdesk.ghosts.events import (
     BindRequested,
@@ -13,15 +15,18 @@ from ghostdesk.ghosts.events import (
     GhostEvent,
     ParkRequested,
     ReleaseRequested,
+    ResizeRequested,
     WakeRequested,
     WarmRequested,
 )
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.kernel.ids import GhostId
 from ghostdesk.kernel.resources import Resources
+from ghostdesk.prefetch.plan import PrefetchWish
 from ghostdesk.profiles.forecast import UsageCurve
 
 _IDLE = frozenset({GhostState.READY, GhostState.WARM, GhostState.PARKED})
+_RUNNING = frozenset({GhostState.READY, GhostState.WARM, GhostState.ACTIVE})
 
 
 @dataclass
@@ -69,22 +74,87 @@ class ResourceAllocator:
     def plan(self, request: PlanRequest) -> Plan:
         """What to do now, and why; what could not be done, and why."""
         draft = _Draft(request)
-        wanted, unaffordable, price = personal_wishes(request)
+        wishes = personal_wishes(request)
         _retry_drains(draft)
-        unserved = [wish for wish in wanted if not _serve(draft, wish)]
-        for wish in unaffordable:
-            _infeasible(draft, f"a warm desktop for {wish.user}", "memory", "no memory left at the present price")
-        pool = pool_wish(request, wanted)
+        _make_way(draft, wishes)
+        unserved = [wish for wish in wishes.granted if not _serve(draft, wish)]
+        for wish in wishes.refused:
+            _infeasible(
+                draft, f"a {wish.rung} desktop for {wish.user}", "memory", "no memory left at the present price"
+            )
+        for wish in wishes.lowered:
+            text = "it is kept parked: memory is too dear at present"
+            _infeasible(draft, f"a {wish.rung} desktop for {wish.user}", "memory", text)
+        pool = pool_wish(request, wishes.granted)
         _fill(draft, pool, unserved)
         _foresee_in_active(draft)
-        _retire_personal(draft, {wish.user for wish in wanted})
+        _retire_personal(draft, {wish.user for wish in wishes.granted})
         _retire_generic(draft, pool, len(unserved))
-        return Plan(tuple(draft.actions), tuple(draft.infeasible), pool.target, pool.why, pool.code, price)
+        _resize(draft)
+        return Plan(
+            tuple(draft.actions),
+            tuple(draft.infeasible),
+            pool.target,
+            pool.why,
+            pool.code,
+            wishes.price,
+            prefetch=_prefetch(request, (*unserved, *wishes.cached)),
+        )
 
     def maximize_resources(self, request_limits: Resources, capacity: Resources) -> Resources:
         """What a claimed desktop may use: what the policy grants, never more than the host has. Zero means no limit."""
-        pairs = zip(request_limits.as_tuple(), capacity.as_tuple(), strict=True)
-        return Resources(*(min(limit, has) if limit and has else limit for limit, has in pairs))
+        return full_limits(request_limits, capacity)
+
+
+def _prefetch(request: PlanRequest, wishes: Sequence[PersonalWish]) -> tuple[PrefetchWish, ...]:
+    """Files to have in the page cache for those who have no ghost (yet), likeliest first."""
+    budget_bytes = request.policy.ladder.cached_bytes
+    return tuple(
+        PrefetchWish(wish.apps, wish.user, wish.probability, budget_bytes, f"{wish.user} {wish.why}")
+        for wish in sorted(wishes, key=lambda wish: (-wish.probability, wish.user))
+        if wish.apps
+    )
+
+
+def _make_way(draft: _Draft, wishes: PersonalWishes) -> None:
+    """People before ghosts: when desktops hold more memory than there is for them, the least useful ghosts give
+    theirs back, parked where that frees it."""
+    request, policy, context = draft.request, draft.request.policy, draft.request.context
+    over_bytes = context.used.memory_bytes - context.capacity.memory_bytes
+    if over_bytes <= 0 or not any(g.state is GhostState.ACTIVE for g in request.ghosts):
+        return
+    chances = {wish.user: wish.probability for wish in wishes.granted}
+    ghosts = [
+        ghost
+        for ghost in (*draft.personal, *draft.unowned)
+        if ghost.state in (GhostState.READY, GhostState.WARM)
+        and ghost.pending is None
+        and ghost.ghost not in context.watched
+        and chances.get(ghost.owner, 0.0) < 1.0  # type: ignore[arg-type]
+    ]
+    # A person's likely desktop is worth more than a spare, and a spare more than one that nobody is expected for.
+    spare = policy.warm_threshold
+    ghosts.sort(key=lambda g: (spare if g.owner is None else chances.get(g.owner, 0.0), g.since_s, g.ghost))
+    share = 1.0 - policy.ladder.parked_share if context.can_park else 1.0
+    for ghost in ghosts:
+        if over_bytes <= 0:
+            break
+        why = f"desktops in use need its memory ({over_bytes / 1e6:.0f} MB too much is held)"
+        draft.act(ghost, ParkRequested(why) if context.can_park else ReleaseRequested(why), "make-way")
+        over_bytes -= share * policy.ghost_memory_bytes
+
+
+def _resize(draft: _Draft) -> None:
+    """Let desktops use what they should on their rung, where that differs from what they were last told."""
+    request, policy = draft.request, draft.request.policy
+    full = full_limits(policy.active_limits, request.context.capacity)
+    for ghost in request.ghosts:
+        if ghost.state not in _RUNNING or ghost.pending is not None or ghost.ghost in draft.touched:
+            continue
+        curve = request.curves.get(ghost.owner) if ghost.owner is not None else None
+        limits, priority, why = wanted_limits(policy, ghost, curve, full)
+        if material(limits, ghost.limits):
+            draft.act(ghost, ResizeRequested(limits, priority, why), "resize")
 
 
 def _retry_drains(draft: _Draft) -> None:
@@ -99,22 +169,29 @@ def _serve(draft: _Draft, wish: PersonalWish) -> bool:
     own = [g for g in draft.request.ghosts if g.owner == wish.user and g.state is not GhostState.DRAINING]
     if own:
         ghost = max(own, key=lambda g: (g.generation, g.ghost))
-        draft.touched.add(ghost.ghost)
-        if ghost.pending is not None:
-            return True
-        missing = tuple(app for app in wish.apps if app not in (*ghost.apps, *ghost.failed_apps))
-        watched = ghost.ghost in draft.request.context.watched
-        if ghost.state is GhostState.PARKED:
-            draft.act(ghost, WakeRequested(f"{wish.user} {wish.why}"), "wake-personal")
-        elif ghost.state is GhostState.READY or (ghost.state is GhostState.WARM and missing):
-            names = f" with {', '.join(wish.apps)}" if wish.apps else ""
-            draft.act(ghost, WarmRequested(wish.apps, not watched, f"{wish.user} {wish.why}{names}"), "warm")
+        if ghost.pending is None and ghost.ghost not in draft.touched:
+            _climb(draft, wish, ghost)
         return True
     generic = draft.free(GhostState.READY)
     if generic:
         draft.act(generic[0], BindRequested(wish.user, f"{wish.user} {wish.why}"), "bind")
         return True
     return False
+
+
+def _climb(draft: _Draft, wish: PersonalWish, ghost: Ghost) -> None:
+    """The next step of a ghost towards the rung that its user's probability pays for."""
+    missing = tuple(app for app in wish.apps if app not in (*ghost.apps, *ghost.failed_apps))
+    watched = ghost.ghost in draft.request.context.watched
+    warms = ghost.state is GhostState.READY or (ghost.state is GhostState.WARM and missing)
+    if ghost.state is GhostState.PARKED:
+        if wish.rung is GhostState.WARM:
+            draft.act(ghost, WakeRequested(f"{wish.user} {wish.why}"), "wake-personal")
+    elif warms and (missing or wish.rung is GhostState.WARM):
+        names = f" with {', '.join(wish.apps)}" if wish.apps else ""
+        draft.act(ghost, WarmRequested(wish.apps, not watched, f"{wish.user} {wish.why}{names}"), "warm")
+    elif wish.rung is GhostState.PARKED and ghost.state in (GhostState.READY, GhostState.WARM) and not watched:
+        draft.act(ghost, ParkRequested(f"{wish.user} {wish.why}"), "park-step")
 
 
 def _foresee_in_active(draft: _Draft) -> None:

@@ -15,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ghostdesk.allocator.limits import material
 from ghostdesk.allocator.plan import Action, Plan, PlanRequest, PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.service_target import ServiceTarget
@@ -29,12 +30,13 @@ from ghostdesk.control.policy_feed import PolicyFeed
 from ghostdesk.control.supply import Supply
 from ghostdesk.engines.protocol import AgentLink
 from ghostdesk.ghosts.commands import Outcome, ShowApp
-from ghostdesk.ghosts.events import Lost, ReleaseRequested
+from ghostdesk.ghosts.events import Lost, ReleaseRequested, ResizeRequested
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import Conflict, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.kernel.resources import Priority
 from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
 from ghostdesk.profiles.protocol import ProfileEngine, arrival_within
 from ghostdesk.transition.handover import SeamlessTransition
@@ -42,6 +44,8 @@ from ghostdesk.transition.match import Match, Path, match
 
 log = logging.getLogger(__name__)
 _AT_THE_DOOR_S = 900.0
+_IN_QUESTION_A_DESKTOP = 4
+"""People who are asked about for each desktop that there may be: more than can be served, so that the best are."""
 _TRIES = 8
 """Ghosts that somebody else took in the same moment; waiting for one is no try."""
 
@@ -162,16 +166,19 @@ class ControlLoop:
         known = self.profiles.users()
         if not known:
             return []
-        if self.feed is not None:
-            likely = self.feed.answer.users
-        else:
-            chances = arrival_within(self.profiles.outlook(now_s), self.horizon_s, self.policy.warm_lead_s)[
-                : len(known)
-            ]
-            likely = frozenset(known[row] for row in np.flatnonzero(chances >= self.policy.warm_threshold / 2).tolist())
+        likely = self.feed.answer.users if self.feed is not None else self._likely(now_s, known)
         owners = frozenset(g.owner for g in self.manager if g.owner is not None)
         asked = owners | expected | likely
         return [user for user in known if user in asked] if asked else []
+
+    def _likely(self, now_s: float, known: Sequence[UserId]) -> frozenset[UserId]:
+        """Whoever may get something of their own: the likeliest, as many as there can be plans for."""
+        chances = arrival_within(self.profiles.outlook(now_s), self.horizon_s, self.policy.warm_lead_s)[: len(known)]
+        rows = np.flatnonzero(chances >= self.policy.lowest_chance)
+        most = _IN_QUESTION_A_DESKTOP * max(self.policy.ceiling, 1)
+        if len(rows) > most:
+            rows = rows[np.argsort(-chances[rows], kind="stable")[:most]]
+        return frozenset(known[row] for row in rows.tolist())
 
     def curve_of(self, user: UserId) -> UsageCurve | None:
         """The person's curve, from the last tick or made now; None when they are unknown or the forecast fails."""
@@ -265,6 +272,10 @@ class ControlLoop:
         ghost = self.manager.find_instance_for(user, app)
         if ghost is None or ghost.state is not GhostState.ACTIVE:
             raise NotFound("You have no desktop open.", "Open your desktop first, then start the application.")
+        limits = self.allocator.maximize_resources(self.policy.active_limits, self.observer.capacity)
+        if ghost.priority is not Priority.PERSON or material(limits, ghost.limits):
+            why = f"{user} starts {app}: all that it may use"
+            self.executor.spawn(self.executor.carry_out(ghost.ghost, ResizeRequested(limits, Priority.PERSON, why)))
         outcome = await self.agents.apply(ShowApp(ghost.ghost, app))
         if outcome.error is not None:
             raise outcome.error

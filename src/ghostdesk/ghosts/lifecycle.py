@@ -297,8 +297,8 @@ def _told(ghost: Ghost, event: GhostEvent, state: GhostState) -> tuple[Resources
             return limits, priority
         case ClaimRequested(limits=limits):
             return limits, Priority.PERSON
-        case Failed(what="resize"):
-            return NOTHING, ghost.priority  # unknown: the next plan sets them again
+        case Failed(what="resize") if ghost.state is GhostState.ACTIVE:
+            return NOTHING, ghost.priority  # unknown: the next plan sets them again, since somebody works in it
         case _:
             return ghost.limits, ghost.priority
 
