@@ -65,6 +65,8 @@ class EngineSettings:
     build_timeout_s: float = 20.0
     cgroup_mode: str = "auto"
     """"auto", "v2", "hybrid", "v1" or "none"."""
+    pin_cores: bool = False
+    """Pin desktops that may use a whole number of cores to some; a desktop then waits while other cores are idle."""
 
 
 @checked(frozen=True, config=_STRICT)

@@ -127,6 +127,7 @@ def load_engine(settings: Settings) -> Engine:
         cgroup_mode=settings.engine.cgroup_mode,
         build_timeout_s=settings.engine.build_timeout_s,
         network=settings.engine.network,
+        **({"pin_cores": True} if settings.engine.pin_cores else {}),  # only engines that know it are told
     )
     return engine
 

@@ -1,13 +1,16 @@
 """What is missing is named with its package; what cannot be done is named with its mend."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ghostdesk.engines.local import abilities
+from ghostdesk.engines.local.cgroup_limits import BlockDevice
 from ghostdesk.engines.local.cgroups import Hierarchies
 from ghostdesk.engines.local.engine import LocalEngine
+from ghostdesk.engines.local.limit_abilities import describe_limits
 from ghostdesk.kernel.errors import ConfigError, EngineError, MissingRequirement
 
 
@@ -46,8 +49,24 @@ def test_each_lack_has_a_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(abilities, "swap_total_bytes", lambda: 0)
     listed = abilities.describe(Hierarchies("none", detail="none to write"), "only root may", "outbound")
     lacking = {ability.name: ability.mend for ability in listed if not ability.available}
-    assert set(lacking) == {"root", "cgroups", "parked in swap", "attach home", "network", "gpu"}
+    limits = {"limit cpu", "limit memory", "limit storage", "people first on disk"}
+    assert set(lacking) == {"root", "cgroups", "parked in swap", "attach home", "network", "gpu"} | limits
     assert all(lacking.values())
+
+
+def test_each_resource_says_how_it_is_limited() -> None:
+    v1 = {name: Path("/sys/fs/cgroup") / name for name in ("cpu", "memory", "blkio")}
+    trees, disk = Hierarchies("hybrid", None, v1), BlockDevice(8, 0)
+    full = {a.name: a for a in describe_limits(trees, disk, "mq-deadline", "", isolated=False)}
+    assert all(ability.available for ability in full.values())
+    assert set(full) == {"limit cpu", "limit memory", "limit network", "limit storage", "people first on disk"}
+    less = {a.name: a for a in describe_limits(trees, None, "none", "tc is not installed", isolated=False)}
+    lacking = {name for name, ability in less.items() if not ability.available}
+    assert lacking == {"limit network", "limit storage", "people first on disk"}
+    assert all(less[name].mend for name in lacking)
+    pinned = {a.name: a for a in describe_limits(replace(trees, pin=True), disk, "bfq", "", isolated=True)}
+    assert not pinned["pin cores"].available
+    assert pinned["limit network"].available
 
 
 def test_bad_settings_are_refused(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Control groups: chosen from the host's mounts, written as the kernel's documents say, and frozen for real.
 
-The v2 resource files are tested on a tree of plain files that is called `fake`: hosts that hold the controllers in v1
-have no such files. Freezing is tested on the real trees of this host.
+The v2 files are tested on a tree of plain files that is called `fake`: hosts that hold the controllers in v1
+have no such files. Freezing is tested on the real trees of this host. Limits: see `test_cgroup_writer.py`.
 """
 
 import hashlib
@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ghostdesk.engines.local.cgroup_limits import BlockDevice, block_device_of, v1_limits, v2_limits
 from ghostdesk.engines.local.cgroups import Cgroups, Hierarchies, detect
 from ghostdesk.kernel.errors import ConfigError, EngineError
 from ghostdesk.kernel.ids import GhostId
-from ghostdesk.kernel.resources import MIB, NOTHING, Resources
 
 G1 = GhostId("g1")
 SYSTEMD = "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n"
@@ -88,55 +86,13 @@ def test_without_the_right_to_write_there_is_none() -> None:
     assert detect(HYBRID, "auto", lambda _: False).mode == "none"
 
 
-def test_limits_as_files() -> None:
-    some = Resources(cpu_cores=1.5, memory_bytes=1000 * MIB, storage_bytes_per_s=5e6)
-    disk = BlockDevice(8, 0)
-    assert {name: value for _, name, value in v2_limits(some, disk)} == {
-        "memory.high": str(900 * MIB),
-        "memory.max": str(1000 * MIB),
-        "cpu.max": "150000 100000",
-        "cpu.weight": "150",
-        "io.max": "8:0 rbps=5000000 wbps=5000000",
-    }
-    assert {name: value for _, name, value in v1_limits(some, disk)} == {
-        "memory.limit_in_bytes": str(1000 * MIB),
-        "memory.soft_limit_in_bytes": str(900 * MIB),
-        "cpu.cfs_period_us": "100000",
-        "cpu.cfs_quota_us": "150000",
-        "cpu.shares": "1536",
-        "blkio.throttle.read_bps_device": "8:0 5000000",
-        "blkio.throttle.write_bps_device": "8:0 5000000",
-    }
-    assert {name: value for _, name, value in v2_limits(NOTHING, None)} == {
-        "memory.high": "max", "memory.max": "max", "cpu.max": "max 100000", "cpu.weight": "100",
-    }  # fmt: skip
-
-
-def test_a_disk_and_not_its_partition_is_throttled(tmp_path: Path) -> None:
-    number = tmp_path.stat().st_dev
-    disk, part = tmp_path / "sda", tmp_path / "sda/sda1"
-    part.mkdir(parents=True)
-    (disk / "dev").write_text("8:0\n")
-    (part / "dev").write_text("8:1\n")
-    (part / "partition").write_text("1\n")
-    table = tmp_path / "block"
-    table.mkdir()
-    assert block_device_of(tmp_path, table) is None
-    (table / f"{os.major(number)}:{os.minor(number)}").symlink_to(part)
-    assert block_device_of(tmp_path, table) == BlockDevice(8, 0)
-
-
-def test_fake_v2_tree_gets_limits_and_delegation(tmp_path: Path) -> None:
+def test_fake_v2_tree_gets_delegation(tmp_path: Path) -> None:
     root = fake_v2(tmp_path)
-    groups = Cgroups(Hierarchies("v2", root), "ghostdesk-t", BlockDevice(8, 0))
+    groups = Cgroups(Hierarchies("v2", root), "ghostdesk-t")
     groups.prepare()
     assert (root / "cgroup.subtree_control").read_text() == "+pids"  # a plain file keeps only the last of four writes
     groups.create(G1, os.geteuid())
-    assert groups.set_limits(G1, Resources(cpu_cores=2, memory_bytes=100 * MIB, storage_bytes_per_s=1e6)) == []
     group = root / "ghostdesk-t/g1"
-    assert (group / "memory.max").read_text() == str(100 * MIB)
-    assert (group / "cpu.max").read_text() == "200000 100000"
-    assert (group / "io.max").read_text() == "8:0 rbps=1000000 wbps=1000000"
     assert (group / "pids.max").read_text() == "4096"
     assert groups.entrances(G1) == [group / "desk/cgroup.procs"]
     assert groups.freezing(G1) == group
@@ -144,19 +100,19 @@ def test_fake_v2_tree_gets_limits_and_delegation(tmp_path: Path) -> None:
     (group / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
     assert groups.use(G1) == (12345, 2.5)
     assert groups.reclaim_file(G1) == (group / "memory.reclaim", "12345")
-    assert groups.set_limits(G1, Resources(network_bytes_per_s=1e6)) == ["network"]
 
 
-def test_a_missing_controller_is_named(tmp_path: Path) -> None:
-    root = fake_v2(tmp_path)
-    (root / "ghostdesk-t/g1/memory.max").unlink()
-    (root / "ghostdesk-t/g1/memory.high").unlink()
-    groups = Cgroups(Hierarchies("v2", root), "ghostdesk-t")
-    assert groups.set_limits(G1, Resources(cpu_cores=1, memory_bytes=1, storage_bytes_per_s=1)) == ["memory", "storage"]
-    nothing = Cgroups(Hierarchies("none"), "ghostdesk-t")
-    assert nothing.set_limits(G1, Resources(cpu_cores=1)) == ["cpu"]
+def test_without_groups_nothing_freezes_by_them() -> None:
     with pytest.raises(EngineError):
-        nothing.freeze(G1)
+        Cgroups(Hierarchies("none"), "ghostdesk-t").freeze(G1)
+
+
+def test_cores_are_used_only_where_desktops_are_pinned() -> None:
+    pins = "33 31 0:30 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"
+    assert "cpuset" not in detect(HYBRID + pins, "auto", anywhere).v1
+    found = detect(HYBRID + pins, "auto", anywhere, pin=True)
+    assert found.pin
+    assert found.v1["cpuset"] == Path("/sys/fs/cgroup/cpuset")
 
 
 @pytest.fixture

@@ -8,8 +8,11 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from ghostdesk.engines.local import network
+from ghostdesk.engines.local import network, shaping
+from ghostdesk.engines.local.cgroup_limits import BlockDevice
 from ghostdesk.engines.local.cgroups import Hierarchies
+from ghostdesk.engines.local.disks import scheduler_of
+from ghostdesk.engines.local.limit_abilities import describe_limits
 from ghostdesk.engines.local.memory import swap_total_bytes
 from ghostdesk.engines.local.zram import swap_is_compressed
 from ghostdesk.engines.protocol import DESKTOPS, PARKING, Ability
@@ -86,8 +89,10 @@ def namespaces_problem() -> str:
     return "" if done.returncode == 0 else done.stderr.strip() or f"exit {done.returncode}"
 
 
-def describe(trees: Hierarchies, idmap_problem: str, wanted_network: str) -> Sequence[Ability]:
-    """The list for people, each with its mend."""
+def describe(
+    trees: Hierarchies, idmap_problem: str, wanted_network: str, disk: BlockDevice | None = None
+) -> Sequence[Ability]:
+    """The list for people, each with its mend; `disk` is the one that homes are on."""
     root = os.geteuid() == 0
     swap = swap_total_bytes()
     slirp = network.unusable()
@@ -130,6 +135,13 @@ def describe(trees: Hierarchies, idmap_problem: str, wanted_network: str) -> Seq
             wanted_network == "isolated" or not slirp,
             "isolated, as set" if wanted_network == "isolated" else slirp or "outbound through slirp4netns",
             "" if wanted_network == "isolated" or not slirp else "apt-get install slirp4netns, and have /dev/net/tun",
+        ),
+        *describe_limits(
+            trees,
+            disk,
+            scheduler_of(disk) if disk else "",
+            shaping.unusable(),
+            isolated=wanted_network == "isolated" or bool(slirp),
         ),
         Ability(
             "gpu",

@@ -15,6 +15,7 @@ from pathlib import Path
 from ghostdesk.engines.local import network, pagecache
 from ghostdesk.engines.local.cgroups import Cgroups
 from ghostdesk.engines.local.homes import Homes, make_home
+from ghostdesk.engines.local.io_priority import as_ghost
 from ghostdesk.engines.local.launch import (
     check_socket,
     drop_rights,
@@ -23,6 +24,7 @@ from ghostdesk.engines.local.launch import (
     wait_for_screen,
     wait_until_set_up,
 )
+from ghostdesk.engines.local.limits import Facts, Limiter, told
 from ghostdesk.engines.local.mounts import bind_shared, mounted_under, unmount_all_under
 from ghostdesk.engines.local.processes import (
     boot_id,
@@ -65,6 +67,7 @@ class Builder:
     Args:
         records: where everything is.
         cgroups: their control groups.
+        limiter: what they may use.
         homes: users' homes.
         runtime: the folder that is bound at /opt/ghostdesk.
         build_timeout_s: how long a screen may take to answer.
@@ -75,6 +78,7 @@ class Builder:
 
     records: Records
     cgroups: Cgroups
+    limiter: Limiter
     homes: Homes
     runtime: Path
     build_timeout_s: float
@@ -82,7 +86,7 @@ class Builder:
     shared_slots: bool
     uid_lock: threading.Lock
 
-    def build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> dict[str, float | str]:
+    def build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> Facts:
         """Start a desktop and wait for its screen; on failure nothing of it stays.
 
         Returns:
@@ -108,13 +112,13 @@ class Builder:
                 raise
             raise BuildFailed(f"The desktop cannot be built: {error}") from error
 
-    def _build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> dict[str, float | str]:
+    def _build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> Facts:
         paths = self.records.paths(ghost)
         outbound = "outbound" in {self.network} & {template.network}
         record = self._claim_uid(ghost, template, outbound)
         self._make_folders(record, paths, outbound)
         self.cgroups.create(ghost, record.uid)
-        missing = self.cgroups.set_limits(ghost, limits)
+        problems, cut = self.limiter.prepare(record, limits)
         plan = SandboxPlan(
             ghost=ghost,
             paths=paths,
@@ -127,13 +131,14 @@ class Builder:
             firefox_policies=not Path("/etc/firefox").exists(),
         )
         command = [*drop_rights(record.uid), *bwrap_arguments(plan, SESSION)]
-        _, pid, start_ticks = start_sandbox(
-            command,
-            env=environment(plan),
-            log=paths.log,
-            cgroup_files=self.cgroups.entrances(ghost),
-            timeout_s=self.build_timeout_s,
-        )
+        with as_ghost():
+            _, pid, start_ticks = start_sandbox(
+                command,
+                env=environment(plan),
+                log=paths.log,
+                cgroup_files=self.cgroups.entrances(ghost),
+                timeout_s=self.build_timeout_s,
+            )
         record = replace(record, pid=pid, start_ticks=start_ticks)
         self.records.write(record)
         wait_until_set_up(pid, start_ticks, self.build_timeout_s, time.sleep)
@@ -142,9 +147,10 @@ class Builder:
             slirp, slirp_start = network.start_network(pid, record.uid, paths.log, entrances)
             record = replace(record, network_pid=slirp, network_start_ticks=slirp_start)
             self.records.write(record)
+            problems |= self.limiter.network(record, limits)
         wait_for_screen(paths.rfb, pid, start_ticks, self.build_timeout_s, time.sleep)
         self._close_run_folder(record, paths)
-        return {"network": record.network, **({"not_limited": ", ".join(missing)} if missing else {})}
+        return {"network": record.network, **told(problems, cut)}
 
     def _claim_uid(self, ghost: GhostId, template: DesktopTemplate, outbound: bool) -> GhostRecord:
         """Choose the ghost's uid and put it on record before anything else exists."""

@@ -19,18 +19,18 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ghostdesk.engines.local.cgroup_limits import BlockDevice, no_limits, v1_limits, v2_limits
 from ghostdesk.engines.local.mounts import unescape
 from ghostdesk.kernel.errors import ConfigError, EngineError
 from ghostdesk.kernel.ids import GhostId
-from ghostdesk.kernel.resources import Resources
 
 MODES = ("auto", "v2", "hybrid", "v1", "none")
 V1_RESOURCES = ("memory", "cpu", "cpuacct", "blkio", "pids")
 V2_RESOURCES = ("memory", "cpu", "io", "pids")
+PINS = "cpuset"
+"""Used only where desktops are pinned to cores."""
 PIDS_MAX = 4096
 """Enough for any desktop; stops a fork bomb."""
 FREEZE_TIMEOUT_S = 3.0
@@ -48,12 +48,14 @@ class Hierarchies:
         unified: where cgroup2 is mounted, in the modes that use it.
         v1: mount point of each v1 controller that is used.
         detail: why this mode, for people.
+        pin: whether desktops may be pinned to cores.
     """
 
     mode: str
     unified: Path | None = None
     v1: Mapping[str, Path] = field(default_factory=dict)
     detail: str = ""
+    pin: bool = False
 
 
 def _writable(path: Path) -> bool:
@@ -67,8 +69,10 @@ def _controllers(unified: Path) -> set[str]:
         return set()
 
 
-def detect(mountinfo: str, want: str = "auto", writable: Callable[[Path], bool] = _writable) -> Hierarchies:
-    """Choose the cgroup trees from /proc/self/mountinfo (proc(5)).
+def detect(
+    mountinfo: str, want: str = "auto", writable: Callable[[Path], bool] = _writable, *, pin: bool = False
+) -> Hierarchies:
+    """Choose the cgroup trees from /proc/self/mountinfo (proc(5)); `pin` where desktops are to be pinned to cores.
 
     Raises:
         ConfigError: `want` is no mode, or the host has not what it asks for.
@@ -85,7 +89,7 @@ def detect(mountinfo: str, want: str = "auto", writable: Callable[[Path], bool] 
             unified = unified or point
         elif kind == "cgroup":
             for option in options.split(","):
-                if option in {*V1_RESOURCES, "freezer"}:
+                if option in {*V1_RESOURCES, "freezer"} or (pin and option == PINS):
                     v1.setdefault(option, point)
     v1 = {name: point for name, point in v1.items() if writable(point)}
     usable = unified if unified is not None and writable(unified) else None
@@ -95,7 +99,7 @@ def detect(mountinfo: str, want: str = "auto", writable: Callable[[Path], bool] 
             f"cgroup_mode = {want!r} cannot be used: the host has no such cgroup tree that we may write.",
             'Set engine.cgroup_mode = "auto".',
         )
-    return found
+    return replace(found, pin=pin)
 
 
 def _choose(unified: Path | None, v1: Mapping[str, Path], want: str) -> Hierarchies | None:
@@ -120,44 +124,49 @@ class Cgroups:
     Args:
         trees: which trees to use.
         parent: name of the parent group, unique to one state folder, so that two engines do not meet.
-        device: the disk that homes are on, for storage limits.
     """
 
-    def __init__(self, trees: Hierarchies, parent: str, device: BlockDevice | None = None) -> None:
+    def __init__(self, trees: Hierarchies, parent: str) -> None:
         self.trees = trees
         self.parent = parent
-        self.device = device
 
     @property
     def kind(self) -> str:
         """How the agent may freeze: "v2", "v1" or "none"."""
         return {"v2": "v2", "hybrid": "v2", "v1": "v1", "none": "none"}[self.trees.mode]
 
-    def _roots(self) -> Iterator[Path]:
+    def roots(self) -> Iterator[Path]:
         """The mount point of each tree that is used, once each (v1 controllers may share one)."""
         yield from dict.fromkeys([*([self.trees.unified] if self.trees.unified else []), *self.trees.v1.values()])
 
-    def _group(self, root: Path, ghost: GhostId | None = None) -> Path:
+    def root_of(self, controller: str) -> Path | None:
+        """The tree that holds a resource controller; None where there is none that we may write."""
+        return self.trees.unified if self.trees.mode == "v2" else self.trees.v1.get(controller)
+
+    def group(self, root: Path, ghost: GhostId | None = None) -> Path:
+        """The group of a ghost in a tree, or the parent of all."""
         return root / self.parent / ghost if ghost else root / self.parent
 
     def freezing(self, ghost: GhostId) -> Path | None:
         """The group in the tree that freezes; the one that is delegated and bound inside."""
         if self.trees.unified is not None:
-            return self._group(self.trees.unified, ghost)
-        return self._group(self.trees.v1["freezer"], ghost) if self.kind == "v1" else None
+            return self.group(self.trees.unified, ghost)
+        return self.group(self.trees.v1["freezer"], ghost) if self.kind == "v1" else None
 
     def _v1(self, controller: str, ghost: GhostId) -> Path | None:
         root = self.trees.v1.get(controller)
-        return self._group(root, ghost) if root is not None else None
+        return self.group(root, ghost) if root is not None else None
 
     def prepare(self) -> None:
         """Make the parent groups; raises `EngineError` when that is refused."""
         try:
-            for root in self._roots():
-                self._group(root).mkdir(exist_ok=True)
+            for root in self.roots():
+                self.group(root).mkdir(exist_ok=True)
             if self.trees.mode == "v2" and self.trees.unified is not None:
-                for group in (self.trees.unified, self._group(self.trees.unified)):
-                    _enable(group, V2_RESOURCES)
+                for group in (self.trees.unified, self.group(self.trees.unified)):
+                    _enable(group, (*V2_RESOURCES, PINS) if self.trees.pin else V2_RESOURCES)
+            if (pins := self.trees.v1.get(PINS)) is not None:
+                _inherit_cores(self.group(pins))
         except OSError as error:
             raise EngineError(
                 f"A cgroup cannot be made: {error.strerror} ({error.filename}).", 'Set engine.cgroup_mode = "none".'
@@ -166,10 +175,12 @@ class Cgroups:
     def create(self, ghost: GhostId, uid: int) -> None:
         """Make the ghost's groups and delegate the freezing one to `uid`."""
         freezing = self.freezing(ghost)
-        for root in self._roots():
-            group = self._group(root, ghost)
+        for root in self.roots():
+            group = self.group(root, ghost)
             group.mkdir(exist_ok=True)
             _write(group / "pids.max", str(PIDS_MAX), missing_ok=True)
+        if (pins := self._v1(PINS, ghost)) is not None:
+            _inherit_cores(pins)
         if freezing is None:
             return
         (freezing / DESK).mkdir(exist_ok=True)
@@ -181,33 +192,27 @@ class Cgroups:
 
     def entrances(self, ghost: GhostId, leaf: str = DESK) -> list[Path]:
         """The `cgroup.procs` files that a process of the ghost must join."""
-        groups = [self._group(root, ghost) for root in self._roots()]
+        groups = [self.group(root, ghost) for root in self.roots()]
         freezing = self.freezing(ghost)
         if freezing is not None:
             (freezing / leaf).mkdir(exist_ok=True)
             groups[groups.index(freezing)] = freezing / leaf
         return [group / "cgroup.procs" for group in groups]
 
-    def set_limits(self, ghost: GhostId, limits: Resources) -> list[str]:
-        """Write CPU, memory and storage limits.
+    def adopt(self, ghost: GhostId, uid: int, session: Sequence[int], helpers: Sequence[int]) -> None:
+        """Make groups of a living ghost anew, after somebody took them away, and bring its processes back into them.
 
-        Returns:
-            The names of the limits that this host cannot enforce.
+        Args:
+            ghost, uid: as for `create`.
+            session: every process of the desktop.
+            helpers: those outside that work for it (its network).
         """
-        wanted = {
-            "cpu": limits.cpu_cores,
-            "memory": limits.memory_bytes,
-            "storage": limits.storage_bytes_per_s,
-            "network": limits.network_bytes_per_s,  # no cgroup limits it
-        }
-        done = dict.fromkeys(wanted, False)
-        rules = {"v2": v2_limits, "none": no_limits}.get(self.trees.mode, v1_limits)
-        for controller, name, value in rules(limits, self.device):
-            root = self.trees.unified if self.trees.mode == "v2" else self.trees.v1.get(controller)
-            if root is not None and (self._group(root, ghost) / name).exists():
-                resource = {"io": "storage", "blkio": "storage"}.get(controller, controller)
-                done[resource] = _write_limit(self._group(root, ghost) / name, value)
-        return sorted(name for name, amount in wanted.items() if amount and not done[name])
+        self.create(ghost, uid)
+        for pids, leaf in ((session, DESK), (helpers, "net")):
+            for entrance in self.entrances(ghost, leaf):
+                for pid in pids:
+                    with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                        _write(entrance, str(pid))
 
     def freeze(self, ghost: GhostId) -> None:
         """Freeze the ghost and wait until the kernel confirms it; raises `EngineError` after 3 s."""
@@ -241,7 +246,7 @@ class Cgroups:
     def reclaim_file(self, ghost: GhostId) -> tuple[Path, str] | None:
         """The file that pushes the ghost's memory out, and what to write into it; None where there is no such file."""
         if self.trees.mode == "v2" and self.trees.unified is not None:
-            path = self._group(self.trees.unified, ghost) / "memory.reclaim"
+            path = self.group(self.trees.unified, ghost) / "memory.reclaim"
             current = _read(path.with_name("memory.current")).strip()
             return (path, current) if path.exists() and current else None
         group = self._v1("memory", ghost)
@@ -251,7 +256,7 @@ class Cgroups:
         """Memory in bytes (page cache included) and CPU seconds; 0 for what is unknown."""
         memory = cpu_s = 0.0
         if self.trees.unified is not None:
-            group = self._group(self.trees.unified, ghost)
+            group = self.group(self.trees.unified, ghost)
             memory = float(_read(group / "memory.current") or 0)
             for line in _read(group / "cpu.stat").splitlines():
                 if line.startswith("usage_usec "):
@@ -265,31 +270,31 @@ class Cgroups:
     def pids(self, ghost: GhostId) -> set[int]:
         """Every process in the ghost's groups."""
         found: set[int] = set()
-        for root in self._roots():
-            for group in _tree(self._group(root, ghost)):
+        for root in self.roots():
+            for group in _tree(self.group(root, ghost)):
                 found |= {int(pid) for pid in _read(group / "cgroup.procs").split()}
         return found
 
     def remove(self, ghost: GhostId) -> None:
         """Remove the ghost's groups, and those made inside; raises `EngineError` when a process stays in one."""
-        for root in self._roots():
-            _remove_tree(self._group(root, ghost))
+        for root in self.roots():
+            _remove_tree(self.group(root, ghost))
 
     def ghosts(self) -> set[str]:
         """The names of all groups under the parent."""
         return {
             path.name
-            for root in self._roots()
-            if self._group(root).is_dir()
-            for path in self._group(root).iterdir()
+            for root in self.roots()
+            if self.group(root).is_dir()
+            for path in self.group(root).iterdir()
             if path.is_dir()
         }
 
     def remove_parent(self) -> None:
         """Remove the parent groups, if empty."""
-        for root in self._roots():
+        for root in self.roots():
             with contextlib.suppress(OSError):
-                self._group(root).rmdir()
+                self.group(root).rmdir()
 
 
 def _enable(group: Path, controllers: Sequence[str]) -> None:
@@ -298,6 +303,13 @@ def _enable(group: Path, controllers: Sequence[str]) -> None:
         if controller in available:
             with contextlib.suppress(OSError):  # a controller bound to v1, or refused: `set_limits` names it
                 _write(group / "cgroup.subtree_control", f"+{controller}")
+
+
+def _inherit_cores(group: Path) -> None:
+    """A new v1 group has neither cores nor memory nodes, and takes no process before it has (cpuset(7))."""
+    for name in ("cpuset.mems", "cpuset.cpus"):
+        if not _read(group / name).strip():
+            _write(group / name, _read(group.parent / name).strip())
 
 
 def _read(path: Path) -> str:
@@ -319,22 +331,6 @@ def _write(path: Path, text: str, *, missing_ok: bool = False) -> None:
         os.write(descriptor, text.encode())
     finally:
         os.close(descriptor)
-
-
-def _write_limit(path: Path, value: str) -> bool:
-    """Write a limit; False when the disk it names cannot be limited."""
-    try:
-        _write(path, value)
-        return True
-    except OSError as error:
-        if error.errno == errno.EBUSY:
-            raise EngineError(
-                f"The memory limit {value} is below what the desktop uses, and it cannot be pushed out.",
-                "Raise the limit, or add swap (zram).",
-            ) from error
-        if error.errno in {errno.ENODEV, errno.EOPNOTSUPP, errno.ENXIO} and ":" in value:
-            return False
-        raise EngineError(f"{path.name} = {value} was refused: {error.strerror}.") from error
 
 
 def _wait(done: Callable[[], bool], ghost: GhostId, frozen: bool) -> None:

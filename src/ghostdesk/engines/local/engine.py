@@ -15,10 +15,12 @@ from typing import TypeVar
 
 from ghostdesk.engines.local import abilities, memory, network, pagecache
 from ghostdesk.engines.local.builder import Builder
-from ghostdesk.engines.local.cgroup_limits import block_device_of
+from ghostdesk.engines.local.cgroup_writer import CgroupWriter
 from ghostdesk.engines.local.cgroups import Cgroups, detect
 from ghostdesk.engines.local.conditions import ConditionsReader
+from ghostdesk.engines.local.disks import block_device_of
 from ghostdesk.engines.local.homes import Homes, idmap_works
+from ghostdesk.engines.local.limits import Facts, Limiter
 from ghostdesk.engines.local.mounts import unmount_all_under
 from ghostdesk.engines.local.namespaces import open_mapped_namespace
 from ghostdesk.engines.local.processes import continue_all, descendants, stop_all
@@ -43,7 +45,6 @@ from ghostdesk.kernel.errors import ConfigError, EngineError, GhostdeskError, No
 from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
 from ghostdesk.kernel.resources import Resources
 
-Facts = dict[str, float | str]
 _T = TypeVar("_T")
 BUILDS_AT_ONCE = 2
 THREADS = 8
@@ -59,6 +60,7 @@ class LocalEngine:
         cgroup_mode: "auto", "v2", "hybrid", "v1" or "none".
         build_timeout_s: how long a new desktop's screen may take to answer.
         network: "outbound" or "isolated"; a template can ask for less, not for more.
+        pin_cores: whether desktops limited to a whole number of cores are pinned to some (see `cpu_pins`).
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class LocalEngine:
         cgroup_mode: str = "auto",
         build_timeout_s: float = 20.0,
         network: str = "outbound",
+        pin_cores: bool = False,
     ) -> None:
         if network not in NETWORKS:
             raise ConfigError(f"network = {network!r} is unknown.", f"Use one of: {', '.join(NETWORKS)}.")
@@ -76,6 +79,7 @@ class LocalEngine:
         self._cgroup_mode = cgroup_mode
         self._build_timeout_s = build_timeout_s
         self._wanted_network = network
+        self._pin_cores = pin_cores
         self._idmap_problem = ""
         self._started: Builder | None = None
         self._threads: ThreadPoolExecutor | None = None
@@ -92,15 +96,18 @@ class LocalEngine:
         records = self._records
         records.check_socket_paths()
         self._make_folders()
-        trees = detect(Path("/proc/self/mountinfo").read_text(), self._cgroup_mode)
+        trees = detect(Path("/proc/self/mountinfo").read_text(), self._cgroup_mode, pin=self._pin_cores)
         name = hashlib.sha256(os.fsencode(os.path.realpath(records.state_dir))).hexdigest()[:8]
-        cgroups = Cgroups(trees, f"ghostdesk-{name}", block_device_of(records.state_dir))
+        cgroups = Cgroups(trees, f"ghostdesk-{name}")
         cgroups.prepare()
+        host = abilities.capacity()
+        writer = CgroupWriter(cgroups, lambda: block_device_of(records.homes_dir), host.cpu_cores)
         self._idmap_problem = idmap_works(records.state_dir, open_mapped_namespace)
         homes = Homes(records, idmap=not self._idmap_problem)
         self._started = Builder(
             records=records,
             cgroups=cgroups,
+            limiter=Limiter(cgroups, writer, host),
             homes=homes,
             runtime=install_runtime(records.state_dir / "runtime"),
             build_timeout_s=self._build_timeout_s,
@@ -196,8 +203,7 @@ class LocalEngine:
             case AttachHome():
                 return self._attach(command)
             case SetLimits():
-                missing = self._builder.cgroups.set_limits(self._living(command.ghost).ghost, command.limits)
-                return {"not_limited": ", ".join(missing)} if missing else {}
+                return self._builder.limiter.apply(self._living(command.ghost), command.limits, command.priority)
             case Freeze():
                 return self._freeze(self._living(command.ghost))
             case Thaw():
@@ -287,9 +293,11 @@ class LocalEngine:
         trees = (
             self._started.cgroups.trees
             if self._started
-            else detect(Path("/proc/self/mountinfo").read_text(), self._cgroup_mode)
+            else detect(Path("/proc/self/mountinfo").read_text(), self._cgroup_mode, pin=self._pin_cores)
         )
-        told = abilities.describe(trees, self._idmap_problem, self._wanted_network)
+        homes = self._records.homes_dir
+        disk = block_device_of(next(path for path in (homes, *homes.parents) if path.exists()))
+        told = abilities.describe(trees, self._idmap_problem, self._wanted_network, disk)
         return told if self._started else (abilities.desktops(), *told)
 
     def capacity(self) -> Resources:
