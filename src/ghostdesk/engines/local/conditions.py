@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 
-from ghostdesk.engines.local.cgroup_limits import block_device_of
 from ghostdesk.engines.local.condition_files import (
     host_cards,
     parse_counter,
@@ -24,6 +23,7 @@ from ghostdesk.engines.local.condition_files import (
     throttle_counters,
     zram_memory_bytes,
 )
+from ghostdesk.engines.local.disks import block_device_of
 from ghostdesk.kernel.conditions import HostConditions, HostFault, Pressure
 
 _CLOCK_JUMP_S = 2.0
