@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ghostdesk.engines.local import builder
@@ -418,9 +419,12 @@ def test_without_root_it_works_too(desktop_host: None, open_dir: Path) -> None:
     """As an ordinary user: SIGSTOP freezes, homes are moved, and what is missing is named."""
     source = Path(builder.__file__).parents[3]
     python = Path("/usr/bin/python3")
-    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", f"PYTHONPATH={source}"]
+    found_at = f"PYTHONPATH={source}:{Path(psutil.__file__).parents[1]}"
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", found_at]
     drop += ["PYTHONDONTWRITEBYTECODE=1", str(python)]
-    probe = subprocess.run([*drop, "-c", "import sys, ghostdesk; assert sys.version_info >= (3, 11)"], check=False)
+    probe = subprocess.run(
+        [*drop, "-c", "import sys, ghostdesk, psutil; assert sys.version_info >= (3, 11)"], check=False
+    )
     if probe.returncode != 0:
         pytest.skip("an ordinary user cannot read this checkout, or /usr/bin/python3 is too old")
     mine = open_dir / "mine"
