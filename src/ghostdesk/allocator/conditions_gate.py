@@ -1,9 +1,9 @@
 """Whether desktops may be made ready now: as usual, one at a time, or not at all while the host is under pressure.
 
 Two thresholds lie between "as usual" and "slow", two between "slow" and "paused" (they share the middle one): a level
-that wavers by less than their distance changes the verdict once and not to and fro. It gets worse at once; it gets better
-step by step, each time only after things were well for `dwell_s`. A trend that would reach the pause within `lead_s`
-slows warming down beforehand.
+that wavers by less than their distance changes the verdict once and not to and fro. It gets worse at once; it gets
+better step by step, each time only after things were well for `dwell_s`. A trend that would reach the pause within
+`lead_s` slows warming down beforehand.
 
 The gate is about work that is done ahead. Whoever waits, stands at the door or works is served whatever it says. Pure.
 """
@@ -193,6 +193,9 @@ class WarmingGate:
 
     def _sentence(self, state: GateState, cause: _Cause) -> str:
         return f"{_WORDS[state]}: {cause.text}."
+
+
+OPEN_GATE = WarmingGate()
 
 
 def _worst(rules: GateRules, trends: tuple[Trend, ...], faults: tuple[tuple[HostFault, float], ...]) -> _Cause:

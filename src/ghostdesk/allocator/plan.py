@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ghostdesk.allocator.conditions_gate import OPEN_GATE, WarmingGate
 from ghostdesk.allocator.ladder import Ladder, LadderFigures
 from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.ghosts.events import GhostEvent
@@ -104,6 +105,7 @@ class Context:
         build_blocked: why no build may start now (back-off); empty when one may.
         watched: ghosts that a browser is connected to.
         conditions: pressure, load and room of the host; None where the engine does not tell.
+        gate: whether desktops may be made ready ahead of time now.
         idle_price: how much dearer than usual it is to hold something idle (an energy signal); 1 is as usual.
     """
 
@@ -116,6 +118,7 @@ class Context:
     watched: frozenset[GhostId] = frozenset()
     conditions: HostConditions | None = None
     idle_price: float = 1.0
+    gate: WarmingGate = OPEN_GATE
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ghostdesk.allocator.ahead import Ahead
+from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.allocator.demand import PersonalWish, PersonalWishes, PoolWish, personal_wishes, pool_wish
 from ghostdesk.allocator.limits import full_limits, material, wanted_limits
 from ghostdesk.allocator.plan import Action, Infeasible, Plan, PlanRequest, Reason
@@ -42,8 +44,11 @@ class _Draft:
     personal: list[Ghost] = field(default_factory=list)
     """Ghosts of people who have not come yet."""
     draining: list[Ghost] = field(default_factory=list)
+    ahead: Ahead = field(init=False)
+    """What may be done for people who are not here yet."""
 
     def __post_init__(self) -> None:
+        self.ahead = Ahead.under(self.request.context.gate, self.request.ghosts)
         active, draining = GhostState.ACTIVE, GhostState.DRAINING
         for ghost in self.request.ghosts:  # once, as most are in use and of no concern
             if ghost.state is active:
@@ -91,6 +96,7 @@ class ResourceAllocator:
         _retire_personal(draft, {wish.user for wish in wishes.granted})
         _retire_generic(draft, pool, len(unserved))
         _resize(draft)
+        paused = request.context.gate.state is GateState.PAUSED
         return Plan(
             tuple(draft.actions),
             tuple(draft.infeasible),
@@ -98,7 +104,8 @@ class ResourceAllocator:
             pool.why,
             pool.code,
             wishes.price,
-            prefetch=_prefetch(request, (*unserved, *wishes.cached)),
+            notes=draft.ahead.notes(),
+            prefetch=() if paused else _prefetch(request, (*unserved, *wishes.cached)),
         )
 
     def maximize_resources(self, request_limits: Resources, capacity: Resources) -> Resources:
@@ -165,7 +172,8 @@ def _retry_drains(draft: _Draft) -> None:
 
 
 def _serve(draft: _Draft, wish: PersonalWish) -> bool:
-    """Bring this user's ghost one rung nearer; false when there is no ghost to give them yet."""
+    """Bring this user's ghost one rung nearer; false when there is no ghost to give them yet. What is for
+    somebody who is not at the door waits while the gate says so."""
     own = [g for g in draft.request.ghosts if g.owner == wish.user and g.state is not GhostState.DRAINING]
     if own:
         ghost = max(own, key=lambda g: (g.generation, g.ghost))
@@ -174,6 +182,8 @@ def _serve(draft: _Draft, wish: PersonalWish) -> bool:
         return True
     generic = draft.free(GhostState.READY)
     if generic:
+        if not _may_begin(draft, wish):
+            return True
         draft.act(generic[0], BindRequested(wish.user, f"{wish.user} {wish.why}"), "bind")
         return True
     return False
@@ -185,13 +195,19 @@ def _climb(draft: _Draft, wish: PersonalWish, ghost: Ghost) -> None:
     watched = ghost.ghost in draft.request.context.watched
     warms = ghost.state is GhostState.READY or (ghost.state is GhostState.WARM and missing)
     if ghost.state is GhostState.PARKED:
-        if wish.rung is GhostState.WARM:
+        if wish.rung is GhostState.WARM and _may_begin(draft, wish):
             draft.act(ghost, WakeRequested(f"{wish.user} {wish.why}"), "wake-personal")
     elif warms and (missing or wish.rung is GhostState.WARM):
         names = f" with {', '.join(wish.apps)}" if wish.apps else ""
-        draft.act(ghost, WarmRequested(wish.apps, not watched, f"{wish.user} {wish.why}{names}"), "warm")
+        if _may_begin(draft, wish):
+            draft.act(ghost, WarmRequested(wish.apps, not watched, f"{wish.user} {wish.why}{names}"), "warm")
     elif wish.rung is GhostState.PARKED and ghost.state in (GhostState.READY, GhostState.WARM) and not watched:
         draft.act(ghost, ParkRequested(f"{wish.user} {wish.why}"), "park-step")
+
+
+def _may_begin(draft: _Draft, wish: PersonalWish) -> bool:
+    """Whether a step for this user may begin now: always for somebody at the door."""
+    return wish.user in draft.request.expected or draft.ahead.take() > 0
 
 
 def _foresee_in_active(draft: _Draft) -> None:
@@ -207,6 +223,8 @@ def _foresee_in_active(draft: _Draft) -> None:
             continue
         for launch in curve.apps[:1] if curve else ():
             if launch.probability < policy.active_app_threshold or launch.app in (*ghost.apps, *ghost.failed_apps):
+                continue
+            if not draft.ahead.take():
                 continue
             reason = f"{ghost.owner} turns to {launch.app} next with {launch.probability:.0%}"
             draft.act(ghost, WarmRequested((launch.app,), False, reason), "foresee")
@@ -235,6 +253,9 @@ def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:
     on_hand = len(draft.free(GhostState.READY))
     coming = sum(1 for g in draft.unowned if g.coming)
     short = pool.target + len(unserved) + request.waiting - on_hand - coming
+    here = request.waiting + sum(1 for wish in unserved if wish.user in request.expected)
+    urgent = min(max(here - on_hand - coming, 0), max(short, 0))
+    short = urgent + draft.ahead.take(short - urgent)
     for ghost in draft.free(GhostState.PARKED)[: max(short, 0)]:
         draft.act(ghost, WakeRequested(f"the pool needs {pool.target}: {pool.why}"), "wake-pool")
         short -= 1

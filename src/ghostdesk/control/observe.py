@@ -1,17 +1,25 @@
-"""The host as the engine sees it: which ghosts are gone, what is used, what there is."""
+"""The host as the engine sees it: which ghosts are gone, what is used, what there is, and how it fares."""
 
 from __future__ import annotations
 
+import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ghostdesk.allocator.conditions_gate import GateRules, WarmingGate
 from ghostdesk.allocator.plan import Context, PoolPolicy
 from ghostdesk.control.supply import Supply
 from ghostdesk.engines.protocol import PARKING, Engine, ObservedGhost
 from ghostdesk.ghosts.ghost import LIVE
 from ghostdesk.ghosts.pool import GhostDesktopManager
+from ghostdesk.kernel.conditions import HostConditions
+from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import GhostId
 from ghostdesk.kernel.resources import NOTHING, Resources
+
+log = logging.getLogger(__name__)
+_CHANGES = 20
 
 
 class HostObserver:
@@ -21,6 +29,7 @@ class HostObserver:
         memory_share: share of the host's memory that ghosts and desktops may hold together.
         watched: ghosts that a browser is connected to.
         every_s: ticks that follow a reading sooner than this go by what was seen then; 0 reads at every tick.
+        rules: when warming is slowed down and paused.
     """
 
     def __init__(
@@ -30,6 +39,7 @@ class HostObserver:
         memory_share: float,
         watched: Callable[[], frozenset[GhostId]],
         every_s: float = 0.0,
+        rules: GateRules | None = None,
     ) -> None:
         self._engine = engine
         self._memory_share = memory_share
@@ -40,6 +50,10 @@ class HostObserver:
         self._can_park = False
         self._whole, self._share = NOTHING, NOTHING
         self.seen: dict[GhostId, ObservedGhost] = {}
+        self.conditions: HostConditions | None = None
+        self.gate = WarmingGate(rules or GateRules())
+        self.changes: deque[tuple[float, str]] = deque(maxlen=_CHANGES)
+        """When the gate moved, and how, latest first."""
 
     @property
     def capacity(self) -> Resources:
@@ -60,6 +74,7 @@ class HostObserver:
         self._read_s = now_s
         live_before = {g.ghost for g in manager if g.state in LIVE}
         await self.read()
+        await self._look(now_s)
         lost = []
         for ghost in manager:
             if ghost.ghost not in live_before or ghost.state not in LIVE:
@@ -70,6 +85,18 @@ class HostObserver:
             elif not seen.alive:
                 lost.append((ghost.ghost, "its first process ended"))
         return lost
+
+    async def _look(self, now_s: float) -> None:
+        """How the host fares. An engine that cannot tell stops nothing: what was seen last counts for a while."""
+        try:
+            self.conditions = await self._engine.conditions()
+        except (GhostdeskError, OSError) as error:
+            log.warning("the host's conditions cannot be read: %s", error)
+            self.conditions = None
+        self.gate = self.gate.observe(self.conditions, now_s)
+        if self.gate.change:
+            log.info("%s", self.gate.change)
+            self.changes.appendleft((now_s, self.gate.change))
 
     def context(self, supply: Supply, policy: PoolPolicy, now_s: float, ghosts: int) -> Context:
         """What the plan must know of the host. Of `ghosts`, those that were not there at the last reading count with
@@ -88,6 +115,8 @@ class HostObserver:
             can_park=self._can_park,
             build_blocked=supply.backoff.blocked(now_s),
             watched=self._watched(),
+            conditions=self.conditions,
+            gate=self.gate,
         )
 
     def _our_share(self) -> Resources:
