@@ -1,12 +1,13 @@
 """What is found on hosts of each kind, and what is said of devices that are not right."""
 
+import json
 import math
 import threading
 from pathlib import Path
 
 import pytest
 from fake_nvml import FakeCard, FakeNvml, FakeSlice
-from gpu_trees import Tree, add_drm, add_mig_file, add_mps, add_nvidia
+from gpu_trees import Tree, add_drm, add_mig_file, add_mps, add_nvidia, lay_out
 
 from ghostdesk.engines.local import gpu_tree
 from ghostdesk.engines.local.gpu import GpuInventory
@@ -218,3 +219,20 @@ def test_the_library_has_every_function_that_is_used() -> None:
     used = [name for name in vars(Nvml) if name.startswith("nvml")]
     assert len(used) > 15
     assert [name for name in used if not callable(getattr(library, name, None))] == []
+
+
+@pytest.mark.parametrize(("moment", "power_w", "use"), [("idle", 79.714, 0.0), ("loaded", 691.264, 0.99)])
+def test_a_real_card_as_it_was_recorded(tmp_path: Path, moment: str, power_w: float, use: float) -> None:
+    recorded = (Path(__file__).parent / "gpu_tree_h200.json").read_text()
+    lay_out(tmp_path, recorded)
+    told = json.loads(recorded)["nvml"]
+    now = told[moment]
+    card = FakeCard(told["uuid"], told["pci"], told["minor"], told["memory_bytes"], mig=told["mig"], **now)
+    inventory = found(Tree(tmp_path), FakeNvml(card))
+    (device,) = inventory.devices
+    assert (device.key, device.pci, device.mig, device.problem) == (told["uuid"], "0000:00:06.0", False, "")
+    assert [node.path for node in device.nodes] == ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"]
+    assert device.memory_bytes == pytest.approx(140.4 * 2**30, rel=1e-3)
+    (reading,) = read_gpus_now(gpu_tree.Tree(tmp_path), inventory, lambda: FakeNvml(card))
+    assert (reading.power_w, reading.use, reading.problem) == (pytest.approx(power_w), use, "")
+    assert [device.key for device in found(Tree(tmp_path)).devices] == [told["uuid"]]  # by /proc alone, too

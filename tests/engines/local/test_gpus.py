@@ -93,7 +93,6 @@ def test_a_mig_device_counts_its_slices(tmp_path: Path) -> None:
         "/dev/nvidia-caps/nvidia-cap12",
         "/dev/nvidia-caps/nvidia-cap13",
     }
-    assert seen.environment is not None
     assert seen.environment["CUDA_VISIBLE_DEVICES"] == "MIG-a"
     assert "LIBGL_ALWAYS_SOFTWARE" not in seen.environment
 

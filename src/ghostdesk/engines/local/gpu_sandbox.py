@@ -7,7 +7,7 @@ is covered by an empty folder with the grant's own card.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from posixpath import relpath
 
 from ghostdesk.engines.local.gpu import MIG, MPS, GpuDevice, GpuGrant, GpuInventory
@@ -29,7 +29,7 @@ class GpuView:
     """
 
     arguments: tuple[str, ...] = ()
-    environment: Mapping[str, str] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[int, ...] = ()
 
 
@@ -50,8 +50,7 @@ def view(grant: GpuGrant | None, inventory: GpuInventory) -> GpuView:
     arguments += _sysfs(device)
     if device.vendor == "nvidia":
         arguments += _proc(device)
-    if grant.way == MPS:
-        # The daemon, its servers and its clients share memory by files in the host's /dev/shm as well.
+    if grant.way == MPS:  # its sockets alone: clients were seen to need neither the host's /dev/shm nor its IPC
         arguments += ["--bind", grant.mps_pipe, grant.mps_pipe]
     groups = tuple(sorted({node.gid for node in nodes if node.needs_group}))
     return GpuView(tuple(arguments), environment(grant, device), groups)

@@ -22,11 +22,12 @@ RFB_GREETING = b"RFB 003.008\n"
 LOG_TAIL_LINES = 12
 
 
-def drop_rights(uid: int) -> list[str]:
-    """The command that goes on as this uid without any capability; empty when we are that uid already."""
+def drop_rights(uid: int, groups: Sequence[int] = ()) -> list[str]:
+    """The command that goes on as this uid, in these groups alone, without any capability; empty when we are it."""
     if uid == os.geteuid():
         return []
-    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--inh-caps=-all", "--"]
+    among = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    return ["setpriv", f"--reuid={uid}", f"--regid={uid}", among, "--inh-caps=-all", "--"]
 
 
 def spawn(

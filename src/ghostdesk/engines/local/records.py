@@ -92,6 +92,7 @@ class GhostRecord:
         attached: how: "", "idmap" (mounted) or "rename" (moved into the slot).
         home_inode: inode of the user's home, written before it is moved, so that it is found wherever a crash left it.
         created_s: when it was built, seconds since 1970-01-01 UTC.
+        gpu: what it holds of a GPU (`gpu.grant_to_text`); "" for nothing.
     """
 
     ghost: GhostId
@@ -107,6 +108,7 @@ class GhostRecord:
     attached: str = ""
     home_inode: int = 0
     created_s: float = 0.0
+    gpu: str = ""
 
 
 class Records:

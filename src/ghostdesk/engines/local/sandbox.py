@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ghostdesk.engines.local.gpu_sandbox import NO_GPU, GpuView
 from ghostdesk.engines.local.records import GhostPaths
 from ghostdesk.kernel.ids import GhostId
 
@@ -61,6 +62,7 @@ class SandboxPlan:
         usr_merged: names at the root that are links into /usr on this host, with their targets.
         firefox_policies: whether to give ours to Firefox (no first-run pages), as the host has none.
         tmp_bytes: how much /tmp may hold.
+        gpu: what it sees of a GPU.
     """
 
     ghost: GhostId
@@ -73,6 +75,7 @@ class SandboxPlan:
     usr_merged: Mapping[str, str] = field(default_factory=dict)
     firefox_policies: bool = False
     tmp_bytes: int = 2 * 1024**3
+    gpu: GpuView = NO_GPU
 
 
 def usr_links(root: Path = Path("/")) -> dict[str, str]:
@@ -105,9 +108,8 @@ def environment(plan: SandboxPlan) -> dict[str, str]:
         # Without a session manager or accessibility bus these only cost time at each application's start.
         "NO_AT_BRIDGE": "1",
         "GTK_A11Y": "none",
-        # Firefox: no first-run pages, and no wait for a GPU that is not there.
         "MOZ_CRASHREPORTER_DISABLE": "1",
-        "LIBGL_ALWAYS_SOFTWARE": "1",
+        **plan.gpu.environment,
     }
 
 
@@ -144,7 +146,7 @@ def bwrap_arguments(plan: SandboxPlan, command: Sequence[str]) -> list[str]:
     if plan.firefox_policies:
         source = str(plan.runtime / "desktop" / "firefox-policies.json")
         arguments += ["--ro-bind", source, "/etc/firefox/policies/policies.json"]
-    arguments += ["--symlink", "/proc/self/mounts", "/etc/mtab"]
+    arguments += [*plan.gpu.arguments, "--symlink", "/proc/self/mounts", "/etc/mtab"]
     arguments += ["--ro-bind", str(plan.runtime), "/opt/ghostdesk"]
     arguments += ["--bind", str(plan.paths.run), "/run/ghost"]
     arguments += ["--bind", str(plan.paths.slot), "/home"]
