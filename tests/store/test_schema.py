@@ -117,7 +117,7 @@ def test_a_database_of_version_1_keeps_every_row_and_takes_the_new(tmp_path: Pat
     before = {name: rows_of(old, name) for name in tables}
     old.close()
     store = open_store(path, now_s=0.0)
-    assert version(store) == len(STEPS) == 2
+    assert version(store) == len(STEPS) == 3
     assert store.user(ADA) == StoredUser(ADA, "Ada", "operator")
     assert [e.kind for e in store.events()] == [EventKind.SIGN_IN, EventKind.APP_LAUNCH, EventKind.DESKTOP_STATE]
     store.put_user(StoredUser(ADA, "Ada", "operator", job_role="teacher", department="physics"))

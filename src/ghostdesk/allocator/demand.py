@@ -82,10 +82,11 @@ def ladder_of(request: PlanRequest) -> Ladder:
     )
 
 
-def personal_wishes(request: PlanRequest) -> PersonalWishes:
-    """Who should get what now: the rung that pays at their probability, lowered where the memory's price says so."""
+def personal_wishes(request: PlanRequest, booked: Sequence[PersonalWish] = ()) -> PersonalWishes:
+    """Who should get what now: the rung that pays at their probability, lowered where the memory's price says so; and
+    what is `booked` for them."""
     answer = request.answer
-    asked = _forecast_wishes(request) if answer is None else _policy_wishes(request, answer)
+    asked = with_booked(_forecast_wishes(request) if answer is None else _policy_wishes(request, answer), booked)
     asked.sort(key=lambda wish: (-wish.probability, wish.user))
     cached = tuple(wish for wish in asked if wish.rung is GhostState.CACHED)
     wishes = [wish for wish in asked if wish.rung is not GhostState.CACHED]
@@ -102,6 +103,22 @@ def personal_wishes(request: PlanRequest) -> PersonalWishes:
         cached=cached,
         price=price,
     )
+
+
+def with_booked(wishes: list[PersonalWish], booked: Sequence[PersonalWish]) -> list[PersonalWish]:
+    """One wish a person: what is booked for somebody raises their chance, and its applications come first."""
+    if not booked:
+        return wishes
+    own = {wish.user: wish for wish in wishes}
+    for wish in booked:
+        other = own.get(wish.user)
+        if other is None:
+            own[wish.user] = wish
+            continue
+        apps = tuple(dict.fromkeys((*wish.apps, *other.apps)))
+        chance, why = max(wish.probability, other.probability), f"{wish.why}; {other.why}"
+        own[wish.user] = PersonalWish(wish.user, chance, apps, why, wish.rung)
+    return list(own.values())
 
 
 def _policy_wishes(request: PlanRequest, answer: PolicyAnswer) -> list[PersonalWish]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ghostdesk.allocator.capacity import UNRULED, CapacityRules, Headroom
 from ghostdesk.allocator.conditions_gate import OPEN_GATE, WarmingGate
 from ghostdesk.allocator.ladder import Ladder, LadderFigures
+from ghostdesk.allocator.reasons import Infeasible, Reason
 from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.ghosts.events import GhostEvent
 from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost
@@ -16,13 +18,7 @@ from ghostdesk.kernel.resources import Resources
 from ghostdesk.prefetch.plan import PrefetchWish
 from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
 
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why: a stable `code` for scripts and counters, a `text` for people."""
-
-    code: str
-    text: str
+__all__ = ["Action", "Context", "Infeasible", "Plan", "PlanRequest", "PolicyAnswer", "PoolPolicy", "Reason"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +27,6 @@ class Action:
 
     event: GhostEvent
     ghost: GhostId | None
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Infeasible:
-    """What the plan wanted and could not have."""
-
-    wish: str
     reason: Reason
 
 
@@ -106,6 +94,7 @@ class Context:
         watched: ghosts that a browser is connected to.
         conditions: pressure, load and room of the host; None where the engine does not tell.
         gate: whether desktops may be made ready ahead of time now.
+        held_bytes: memory of each ghost and desktop, as measured.
         idle_price: how much dearer than usual it is to hold something idle (an energy signal); 1 is as usual.
     """
 
@@ -117,6 +106,7 @@ class Context:
     build_blocked: str = ""
     watched: frozenset[GhostId] = frozenset()
     conditions: HostConditions | None = None
+    held_bytes: Mapping[GhostId, float] = field(default_factory=dict)
     idle_price: float = 1.0
     gate: WarmingGate = OPEN_GATE
 
@@ -148,6 +138,7 @@ class PlanRequest:
         service: the correction that keeps `policy.target_hit_rate`; None goes by the forecast alone.
         waiting: people who wait for a ghost now; what comes for them is not the pool's.
         answer: what the chosen policy says; None goes by the forecast.
+        rules: what may be promised, quotas, and what is booked; by default nothing of it holds.
     """
 
     now_s: float
@@ -161,6 +152,7 @@ class PlanRequest:
     service: ServiceTarget | None = None
     waiting: int = 0
     answer: PolicyAnswer | None = None
+    rules: CapacityRules = UNRULED
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,3 +169,5 @@ class Plan:
     """What is done otherwise than usual because of the host's conditions, for people."""
     prefetch: tuple[PrefetchWish, ...] = ()
     """What to load into the page cache, most useful first."""
+    headroom: Headroom | None = None
+    """What of the host is promised, used, kept and free; None where no rules are in force."""

@@ -10,6 +10,8 @@ from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.allocator.demand import PersonalWish, PersonalWishes, PoolWish, personal_wishes, pool_wish
 from ghostdesk.allocator.limits import full_limits, material, wanted_limits
 from ghostdesk.allocator.plan import Action, Infeasible, Plan, PlanRequest, Reason
+from ghostdesk.allocator.reasons import grouped
+from ghostdesk.allocator.standing import Standing
 from ghostdesk.ghosts.events import (
     BindRequested,
     BuildRequested,
@@ -78,34 +80,32 @@ class ResourceAllocator:
 
     def plan(self, request: PlanRequest) -> Plan:
         """What to do now, and why; what could not be done, and why."""
-        draft = _Draft(request)
-        wishes = personal_wishes(request)
+        draft, standing = _Draft(request), Standing.of(request)
+        wishes = standing.allow(personal_wishes(request, standing.booked_wishes()))
         _retry_drains(draft)
         _make_way(draft, wishes)
         unserved = [wish for wish in wishes.granted if not _serve(draft, wish)]
         for wish in wishes.refused:
-            _infeasible(
-                draft, f"a {wish.rung} desktop for {wish.user}", "memory", "no memory left at the present price"
-            )
+            _no_memory(draft, wish, "no memory left at the present price")
         for wish in wishes.lowered:
-            text = "it is kept parked: memory is too dear at present"
-            _infeasible(draft, f"a {wish.rung} desktop for {wish.user}", "memory", text)
-        pool = pool_wish(request, wishes.granted)
-        _fill(draft, pool, unserved)
+            _no_memory(draft, wish, "it is kept parked: memory is too dear at present")
+        pool = standing.pool(pool_wish(request, wishes.granted), wishes.granted)
+        _fill(draft, pool, unserved, standing)
         _foresee_in_active(draft)
         _retire_personal(draft, {wish.user for wish in wishes.granted})
         _retire_generic(draft, pool, len(unserved))
-        _resize(draft)
+        _resize(draft, standing)
         paused = request.context.gate.state is GateState.PAUSED
         return Plan(
             tuple(draft.actions),
-            tuple(draft.infeasible),
+            grouped((*draft.infeasible, *standing.infeasible, *standing.not_granted())),
             pool.target,
             pool.why,
             pool.code,
             wishes.price,
             notes=draft.ahead.notes(),
             prefetch=() if paused else _prefetch(request, (*unserved, *wishes.cached)),
+            headroom=standing.headroom() if request.rules.enforced else None,
         )
 
     def maximize_resources(self, request_limits: Resources, capacity: Resources) -> Resources:
@@ -151,15 +151,15 @@ def _make_way(draft: _Draft, wishes: PersonalWishes) -> None:
         over_bytes -= share * policy.ghost_memory_bytes
 
 
-def _resize(draft: _Draft) -> None:
+def _resize(draft: _Draft, standing: Standing) -> None:
     """Let desktops use what they should on their rung, where that differs from what they were last told."""
     request, policy = draft.request, draft.request.policy
-    full = full_limits(policy.active_limits, request.context.capacity)
+    full_of = standing.full_limits_of(full_limits(policy.active_limits, request.context.capacity))
     for ghost in request.ghosts:
         if ghost.state not in _RUNNING or ghost.pending is not None or ghost.ghost in draft.touched:
             continue
         curve = request.curves.get(ghost.owner) if ghost.owner is not None else None
-        limits, priority, why = wanted_limits(policy, ghost, curve, full)
+        limits, priority, why = wanted_limits(policy, ghost, curve, full_of(ghost))
         if material(limits, ghost.limits):
             draft.act(ghost, ResizeRequested(limits, priority, why), "resize")
 
@@ -246,7 +246,7 @@ def _begin_mode(draft: _Draft, ghost: Ghost, curve: UsageCurve) -> bool:
     return False
 
 
-def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:
+def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish], standing: Standing) -> None:
     """Wake or build until the pool is at its target and every personal wish has a ghost coming. What comes first is for
     those who wait."""
     request = draft.request
@@ -262,12 +262,15 @@ def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish]) -> None:
     if short <= 0:
         return
     if request.context.build_blocked:
-        _infeasible(draft, f"{short} more ghosts", "backing-off", request.context.build_blocked)
+        _infeasible(draft, f"{short} more ghosts", "backing-off", request.context.build_blocked, "desktops", short)
         return
-    _build(draft, short, pool, unserved)
+    booked = max(0, standing.held_for_classes - on_hand - coming)
+    built = _build(draft, standing.may_build(short, booked + request.waiting), pool, unserved)
+    standing.tell_booked(max(0, booked - built))
 
 
-def _build(draft: _Draft, short: int, pool: PoolWish, unserved: list[PersonalWish]) -> None:
+def _build(draft: _Draft, short: int, pool: PoolWish, unserved: list[PersonalWish]) -> int:
+    """Build `short` ghosts, or as many as there is room for; how many that is."""
     request, policy = draft.request, draft.request.policy
     alive = len(request.ghosts) - len(draft.draining)
     room = request.context.capacity.memory_bytes - request.context.used.memory_bytes
@@ -281,11 +284,14 @@ def _build(draft: _Draft, short: int, pool: PoolWish, unserved: list[PersonalWis
         event = BuildRequested(policy.template, policy.ghost_limits, reason)
         draft.act(cached[number] if number < len(cached) else None, event, "build")
     if may < short:
-        code = "ceiling" if policy.ceiling - alive <= may else "memory"
-        why = f"the ceiling of {policy.ceiling} desktops is reached" if code == "ceiling" else "no memory left for more"
-        _infeasible(draft, f"{short - may} more ghosts", code, why)
+        full = policy.ceiling - alive <= may
+        code = "ceiling" if full else "memory"
+        why = f"the ceiling of {policy.ceiling} desktops is reached" if full else "no memory left for more"
+        what = ("desktops", short, may) if full else ("memory_bytes", short * policy.ghost_memory_bytes, max(room, 0.0))
+        _infeasible(draft, f"{short - may} more ghosts", code, why, *what)
         if code == "memory" and not cached:
             draft.act(None, CacheRequested(policy.template, "a build is wanted as soon as there is memory"), "cache")
+    return may
 
 
 def _retire_personal(draft: _Draft, wanted: set[str]) -> None:
@@ -327,5 +333,12 @@ def _retire_generic(draft: _Draft, pool: PoolWish, unserved: int) -> None:
         draft.act(ghost, ReleaseRequested("one parked spare is enough"), "release-parked")
 
 
-def _infeasible(draft: _Draft, wish: str, code: str, text: str) -> None:
-    draft.infeasible.append(Infeasible(wish, Reason(code, text)))
+def _no_memory(draft: _Draft, wish: PersonalWish, text: str) -> None:
+    what = f"a {wish.rung} desktop for {wish.user}"
+    _infeasible(draft, what, "memory", text, "memory_bytes", draft.request.policy.ghost_memory_bytes)
+
+
+def _infeasible(
+    draft: _Draft, wish: str, code: str, text: str, resource: str = "", asked: float = 0.0, free: float = 0.0
+) -> None:
+    draft.infeasible.append(Infeasible(wish, Reason(code, text), resource, asked, free))

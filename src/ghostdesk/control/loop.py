@@ -20,10 +20,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ghostdesk.allocator.capacity import CapacityRules
 from ghostdesk.allocator.limits import material
 from ghostdesk.allocator.plan import Action, Plan, PlanRequest, PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.service_target import ServiceTarget
+from ghostdesk.control.admission import Admission, no_rules
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.observe import HostObserver
 from ghostdesk.control.policy_feed import PolicyFeed
@@ -36,7 +38,7 @@ from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import Conflict, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import AppId, UserId
-from ghostdesk.kernel.resources import Priority
+from ghostdesk.kernel.resources import Priority, Resources
 from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
 from ghostdesk.profiles.protocol import ProfileEngine, arrival_within
 from ghostdesk.transition.handover import SeamlessTransition
@@ -79,6 +81,7 @@ class ControlLoop:
         horizon_s: float = 7200.0,
         eligible: Callable[[], frozenset[UserId] | None] = lambda: None,
         feed: PolicyFeed | None = None,
+        rules: Callable[[], CapacityRules] = no_rules,
     ) -> None:
         self.manager = manager
         self.profiles = profiles
@@ -94,6 +97,7 @@ class ControlLoop:
         self.eligible = eligible
         self.service = ServiceTarget(policy.target_hit_rate)
         self.feed = feed
+        self.admission = Admission(manager, observer, allocator, policy, clock, rules)
         self.plan = Plan()
         self.recent: deque[tuple[float, Action]] = deque(maxlen=30)
         self.curves: dict[UserId, UsageCurve] = {}
@@ -122,6 +126,7 @@ class ControlLoop:
                 service=self.service,
                 waiting=self.supply.waiting,
                 answer=self.feed.answer if self.feed is not None else None,
+                rules=self.admission.rules(),
             )
         )
         for action in self.plan.actions:
@@ -207,6 +212,8 @@ class ControlLoop:
         started_s = self.clock.now_s()
         found = self._find(user)
         waited = found.ghost is None
+        if found.path is not Path.ACTIVE:
+            self.admission.admit(user)  # whoever gets none is told so at once
         if self.feed is not None and found.path is not Path.ACTIVE:
             self.feed.started(user, started_s, missed=waited)
         try:
@@ -221,17 +228,17 @@ class ControlLoop:
         for _ in range(_TRIES):
             while found.ghost is None:
                 waited = True
-                await self.supply.await_ghost(user, self.policy)
-                found = self._find(user)
-            limits = self.allocator.maximize_resources(self.policy.active_limits, self.observer.capacity)
+                await self.supply.await_ghost(user, self.policy, self.admission.kept_from(user))
+                found = self._find(user, waited=True)
+            limits = self._limits_of(user, found)
             event = self.transition.activate_instance(found, user, limits)
             try:
                 step, _ = await self.executor.carry_out(found.ghost.ghost, event)
             except NotFound:
-                found = self._find(user)
+                found = self._find(user, waited=waited)
                 continue
             if step.refused:
-                found = self._find(user)
+                found = self._find(user, waited=waited)
                 continue
             self._at_the_door.pop(user, None)
             path = Path.BUILT if waited else found.path
@@ -251,7 +258,7 @@ class ControlLoop:
         started_s = self.clock.now_s()
         self._at_the_door[user] = started_s + _AT_THE_DOOR_S
         found = self._find(user)
-        if found.ghost is None:
+        if found.ghost is None or (found.path is not Path.ACTIVE and self.admission.ask(user).refusal is not None):
             return None
         if found.ghost.owner is None:
             if found.ghost.state is not GhostState.READY:
@@ -272,7 +279,7 @@ class ControlLoop:
         ghost = self.manager.find_instance_for(user, app)
         if ghost is None or ghost.state is not GhostState.ACTIVE:
             raise NotFound("You have no desktop open.", "Open your desktop first, then start the application.")
-        limits = self.allocator.maximize_resources(self.policy.active_limits, self.observer.capacity)
+        limits = self.admission.limits_in_use(ghost)
         if ghost.priority is not Priority.PERSON or material(limits, ghost.limits):
             why = f"{user} starts {app}: all that it may use"
             self.executor.spawn(self.executor.carry_out(ghost.ghost, ResizeRequested(limits, Priority.PERSON, why)))
@@ -296,8 +303,15 @@ class ControlLoop:
         named = self.feed.answer.users if self.feed is not None else frozenset()
         return (named | self.curves.keys()) - eligible
 
-    def _find(self, user: UserId) -> Match:
-        return match(self.manager.find_instance_for(user), user)
+    def _find(self, user: UserId, *, waited: bool = False) -> Match:
+        ghost = self.manager.find_instance_for(user)
+        return match(ghost if self.admission.may_take(user, ghost, waited=waited) else None, user)
+
+    def _limits_of(self, user: UserId, found: Match) -> Resources:
+        """What their desktop may use; one that is in use stays as it is, whatever became of a quota."""
+        if found.path is Path.ACTIVE and found.ghost is not None:
+            return found.ghost.limits
+        return self.admission.admit(user).limits
 
     def _expected(self, now_s: float) -> frozenset[UserId]:
         self._at_the_door = {user: until_s for user, until_s in self._at_the_door.items() if until_s > now_s}

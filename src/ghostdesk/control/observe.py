@@ -54,6 +54,8 @@ class HostObserver:
         self.gate = WarmingGate(rules or GateRules())
         self.changes: deque[tuple[float, str]] = deque(maxlen=_CHANGES)
         """When the gate moved, and how, latest first."""
+        self.held_bytes: dict[GhostId, float] = {}
+        """Memory of each ghost and desktop at the last reading."""
 
     @property
     def capacity(self) -> Resources:
@@ -64,6 +66,7 @@ class HostObserver:
         """Look again."""
         found = await self._engine.observe()
         self.seen = {g.ghost: g for g in found}
+        self.held_bytes = {g.ghost: float(g.memory_bytes) for g in found}
         self._can_park = any(a.name == PARKING and a.available for a in self._engine.abilities())
         return found
 
@@ -108,7 +111,7 @@ class HostObserver:
             used_bytes += (ghosts - len(self.seen)) * policy.ghost_memory_bytes
         lead = supply.lead_time
         return Context(
-            capacity=self._our_share(),
+            capacity=self.our_share(),
             used=Resources(memory_bytes=used_bytes),
             build_time_s=lead.mean_s,
             build_spread=lead.spread,
@@ -117,9 +120,10 @@ class HostObserver:
             watched=self._watched(),
             conditions=self.conditions,
             gate=self.gate,
+            held_bytes=self.held_bytes,
         )
 
-    def _our_share(self) -> Resources:
+    def our_share(self) -> Resources:
         """What of the host is ours; worked out anew when the host has changed."""
         whole = self._engine.capacity()
         if whole is not self._whole:

@@ -7,6 +7,7 @@ import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from ghostdesk.allocator.bookings import NOTHING_KEPT, Kept
 from ghostdesk.allocator.lead_time import LeadTime
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.control.backoff import BuildBackoff
@@ -22,6 +23,8 @@ from ghostdesk.kernel.ids import GhostId, UserId
 
 _REMEMBERED_BUILDS = 20
 _FIRST_GUESS_S = 5.0
+_MADE_WAY = ReleaseRequested("it made way for somebody who is waiting")
+_MAKE_WAY = frozenset(GhostState) - {GhostState.ACTIVE, GhostState.DRAINING}
 MOST_AT_ONCE = 2
 """Builds under way at the same time on one machine: more would only slow each other down."""
 
@@ -84,8 +87,8 @@ class Supply:
         ghost = self._manager.add(self._make_id(), event.template.template)
         self._executor.spawn(self._executor.carry_out(ghost.ghost, event))
 
-    async def await_ghost(self, user: UserId, policy: PoolPolicy) -> None:
-        """Wait until something has changed that may have brought a ghost.
+    async def await_ghost(self, user: UserId, policy: PoolPolicy, kept: Kept = NOTHING_KEPT) -> None:
+        """Wait until something has changed that may have brought a ghost; what is `kept` is not for this person.
 
         Whoever waits has a build of their own under way, as far as so many may run at once; who waits longest takes
         the first that is ready.
@@ -98,16 +101,21 @@ class Supply:
         try:
             coming = sum(1 for g in self._manager.of_nobody() if g.coming)
             if coming == 0 or (coming < self.waiting and coming < self._most_at_once):
-                self._build_for(user, policy, coming)
+                self._build_for(user, policy, coming, kept)
             await self._changed.wait()
         finally:
             self.waiting -= 1
-        if self._last_failure is not None and not self.building():
-            raise self._last_failure
+        failure = self._last_failure
+        if failure is not None and not self.building():
+            if isinstance(failure, InsufficientCapacity) and (victim := self._least_useful(kept)) is not None:
+                await self._executor.carry_out(victim.ghost, _MADE_WAY)  # people before ghosts; then another try
+                return
+            raise failure
 
-    def _build_for(self, user: UserId, policy: PoolPolicy, coming: int) -> None:
+    def _build_for(self, user: UserId, policy: PoolPolicy, coming: int, kept: Kept) -> None:
         try:
-            self._make_room(policy)
+            if not self._make_room(policy, kept):
+                return  # a ghost that is busy now will do, or make way
         except InsufficientCapacity:
             if coming:
                 return  # what comes for others may do
@@ -118,20 +126,39 @@ class Supply:
         event = BuildRequested(policy.template, policy.ghost_limits, f"{user} is waiting for it")
         self._executor.spawn(self._executor.carry_out(ghost.ghost, event))
 
-    def _make_room(self, policy: PoolPolicy) -> None:
-        """People before ghosts: at the ceiling, the least useful idle ghost of somebody else makes way."""
+    def _make_room(self, policy: PoolPolicy, kept: Kept) -> bool:
+        """People before ghosts: at the ceiling, the least useful idle ghost of somebody else makes way. False where all
+        ghosts that could are busy just now.
+
+        Raises:
+            InsufficientCapacity: people have all desktops, or those that are left are booked.
+        """
         alive = [g for g in self._manager if g.state is not GhostState.DRAINING]
         if len(alive) < policy.ceiling:
-            return
-        idle = [g for g in alive if g.state is not GhostState.ACTIVE and g.pending is None]
-        idle = [g for g in idle if not self._executor.watched(g.ghost)]
-        if not idle:
+            return True
+        victim = self._least_useful(kept)
+        if victim is not None:
+            self._executor.spawn(self._executor.carry_out(victim.ghost, _MADE_WAY))
+            return True
+        others = [g for g in alive if g.state is not GhostState.ACTIVE and not self._executor.watched(g.ghost)]
+        if len([g for g in others if g.owner not in kept.owners]) > kept.of_nobody:
+            return False
+        if others:
             raise InsufficientCapacity(
-                f"All {policy.ceiling} desktops are in use.", "Ask your operator to raise pool.ceiling, or try later."
+                f"The last {len(others)} of {policy.ceiling} desktops are booked for a class.",
+                "Try later, or ask your operator to raise pool.ceiling.",
             )
-        victim = min(idle, key=lambda g: (g.state is GhostState.WARM, g.since_s))
-        event = ReleaseRequested("it made way for somebody who is waiting")
-        self._executor.spawn(self._executor.carry_out(victim.ghost, event))
+        raise InsufficientCapacity(
+            f"All {policy.ceiling} desktops are in use.", "Ask your operator to raise pool.ceiling, or try later."
+        )
+
+    def _least_useful(self, kept: Kept) -> Ghost | None:
+        """The ghost that makes way for somebody who waits: none that is busy, watched or kept for a class."""
+        idle = [g for g in self._manager if g.state in _MAKE_WAY and g.pending is None]
+        idle = [g for g in idle if g.owner not in kept.owners and not self._executor.watched(g.ghost)]
+        if sum(1 for g in idle if g.owner is None) <= kept.of_nobody:
+            idle = [g for g in idle if g.owner is not None]
+        return min(idle, key=lambda g: (g.state is GhostState.WARM, g.since_s), default=None)
 
     def _on_change(self, step: Step, event: GhostEvent, outcomes: Sequence[Outcome]) -> None:
         if isinstance(event, Done) and event.what == "build":
@@ -147,4 +174,4 @@ class Supply:
 
 
 def _may_serve(ghost: Ghost) -> bool:
-    return ghost.state in (GhostState.READY, GhostState.WARM, GhostState.ACTIVE) or ghost.state is GhostState.DRAINING
+    return ghost.state in (GhostState.READY, GhostState.WARM, GhostState.ACTIVE, GhostState.PARKED, GhostState.DRAINING)

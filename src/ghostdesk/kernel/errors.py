@@ -59,6 +59,12 @@ class InsufficientCapacity(EngineError):
     retry_after_s = 30.0
 
 
+class QuotaReached(GhostdeskError):
+    """A quota leaves no desktop, or too little for one."""
+
+    code = "quota"
+
+
 class MissingRequirement(EngineError):
     """A program or a right that the engine needs is not there."""
 

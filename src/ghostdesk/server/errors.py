@@ -11,6 +11,8 @@ STATUS_OF_CODE = {
     "not-found": 404,
     "conflict": 409,
     "capacity": 503,
+    "quota": 403,
+    "booking": 422,
     "missing": 503,
     "build": 503,
     "store": 503,

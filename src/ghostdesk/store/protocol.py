@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.store.bookings import BookingStore
 from ghostdesk.store.personal import PersonalStore
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 from ghostdesk.telemetry.importers.protocol import ImportCheckpoint
@@ -53,7 +54,7 @@ class LaunchRecord:
     reason: str = ""
 
 
-class Store(PersonalStore, Protocol):
+class Store(PersonalStore, BookingStore, Protocol):
     """Everything that is kept. Raises `StoreError` with cause and mend when the database cannot serve."""
 
     # events

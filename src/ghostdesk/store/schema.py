@@ -206,6 +206,24 @@ deletions = Table(
 Index("deletions_by_time", deletions.c.time_s)
 
 
+bookings = Table(
+    "bookings",
+    metadata,
+    Column("number", _ROW, primary_key=True),
+    Column("source", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("start_s", Double, nullable=False),
+    Column("end_s", Double, nullable=False),
+    Column("desktops", BigInteger, nullable=False),
+    Column("department", String, nullable=False),
+    Column("users", String, nullable=False),
+    Column("apps", String, nullable=False),
+    Column("resources", String, nullable=False),
+)
+"""Classes that are booked. `source` is the calendar that a booking comes from, or empty; lists and amounts are JSON."""
+Index("bookings_by_end", bookings.c.end_s)
+
+
 def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> int:
     """Bring the database to the newest version, inside the caller's transaction; returns the version it had.
 

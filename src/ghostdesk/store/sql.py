@@ -13,6 +13,7 @@ from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.store.event_rows import EventRow, event_of, event_row, permitted
 from ghostdesk.store.protocol import Claim, LaunchRecord, StoredUser
 from ghostdesk.store.schema import audit, claims, events, imports, launches, sign_in_links, users, web_sessions
+from ghostdesk.store.sql_bookings import SqlBookings
 from ghostdesk.store.sql_personal import SqlPersonal
 from ghostdesk.telemetry.events import EventKind, UsageEvent
 from ghostdesk.telemetry.importers.protocol import ImportCheckpoint
@@ -20,7 +21,7 @@ from ghostdesk.telemetry.importers.protocol import ImportCheckpoint
 _PAGE_ROWS = 10_000
 
 
-class SqlStore(SqlPersonal):
+class SqlStore(SqlPersonal, SqlBookings):
     """All of `Store` but opening, checking and closing, over two ways to reach the database."""
 
     def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:

@@ -18,6 +18,7 @@ from ghostdesk.profiles.modes import Mode
 from ghostdesk.store.event_rows import EVERYTHING, event_of
 from ghostdesk.store.personal import MOST_PREPARED, Deletion, EventCount, Preparation
 from ghostdesk.store.schema import (
+    bookings,
     busy_times,
     calendars,
     consents,
@@ -153,12 +154,14 @@ class SqlPersonal(SqlAccess):
         ]
 
     def delete_calendar(self, user: UserId | None, name: str) -> bool:
-        """Remove a calendar and its busy times; returns whether it was there."""
+        """Remove a calendar with its busy times and bookings; returns whether it was there."""
         owner = user or ""
         with self._writing() as connection:
             query = delete(calendars).where(calendars.c.owner == owner, calendars.c.name == name)
             found = connection.execute(query).rowcount > 0
             _delete_busy_times(connection, owner, name)
+            if user is None:
+                connection.execute(delete(bookings).where(bookings.c.source == name))
         self._forget_deleted()
         return found
 

@@ -184,6 +184,22 @@ def _calendars_2(tables: MetaData) -> None:
     Index("busy_times_by_start", busy_times.c.start_s)
 
 
+def _version_3() -> MetaData:
+    """What came with the third version: classes that are booked."""
+    tables = MetaData()
+    bookings = Table(
+        "bookings",
+        tables,
+        Column("number", _ROW, primary_key=True),
+        *(Column(name, String, nullable=False) for name in ("source", "name")),
+        *(Column(name, Double, nullable=False) for name in ("start_s", "end_s")),
+        Column("desktops", BigInteger, nullable=False),
+        *(Column(name, String, nullable=False) for name in ("department", "users", "apps", "resources")),
+    )
+    Index("bookings_by_end", bookings.c.end_s)
+    return tables
+
+
 def _to_1(connection: Connection) -> None:
     _version_1().create_all(connection, checkfirst=False)
 
@@ -194,5 +210,9 @@ def _to_2(connection: Connection) -> None:
         connection.exec_driver_sql(f"ALTER TABLE users ADD COLUMN {name} VARCHAR DEFAULT '' NOT NULL")
 
 
-STEPS: tuple[Step, ...] = (_to_1, _to_2)
+def _to_3(connection: Connection) -> None:
+    _version_3().create_all(connection, checkfirst=False)
+
+
+STEPS: tuple[Step, ...] = (_to_1, _to_2, _to_3)
 """Step ``n`` brings version ``n`` to ``n + 1``. A new one is put behind the last."""

@@ -1,0 +1,244 @@
+"""What of the host is promised, used, reserved and free, under the rules that say how often it may be promised. Pure.
+
+A *promise* is what a desktop may count on, a *limit* is what it may use when others leave it: Kubernetes calls the two
+requests and limits. What can be shared out again in a millisecond (CPU, network, storage: by weight) may be promised
+several times over, as people rarely all want it at once. Memory cannot be taken back without harm, so it is promised
+once, plus what parking has freed; a GPU's share is promised once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ghostdesk.allocator.bookings import RESOURCE_WORDS, Booking, BookingLead, BookingRoom
+from ghostdesk.allocator.quotas import Quotas
+from ghostdesk.ghosts.ghost import Ghost, GhostState
+from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.kernel.resources import NOTHING, Resources
+
+FACTORS = Resources(cpu_cores=4.0, memory_bytes=1.0, gpu_share=1.0, network_bytes_per_s=8.0, storage_bytes_per_s=4.0)
+DESKTOP = Resources(cpu_cores=1.0, memory_bytes=500e6, network_bytes_per_s=1e6, storage_bytes_per_s=5e6)
+SHARED_BY_WEIGHT = frozenset({"cpu_cores", "network_bytes_per_s", "storage_bytes_per_s"})
+"""Resources of which a person gets less, but is never refused, when more is promised than there is."""
+_FROZEN = frozenset({GhostState.WARM, GhostState.PARKED})
+_GONE = frozenset({GhostState.DRAINING, GhostState.CACHED})
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityRules:
+    """What may be promised, to whom, and what is booked.
+
+    Args:
+        enforced: whether any of this holds; without, nothing is counted, which is what replays of plain logs want.
+        factors: how often each resource may be promised.
+        desktop: what a desktop in use is counted with where it was given no less.
+        quotas: of people, departments and ghosts.
+        departments: whose people are where; who is not there belongs to none.
+        bookings: classes that are booked.
+        lead: how early their desktops are made ready.
+    """
+
+    enforced: bool = True
+    factors: Resources = FACTORS
+    desktop: Resources = DESKTOP
+    quotas: Quotas = field(default_factory=Quotas)
+    departments: Mapping[UserId, str] = field(default_factory=dict)
+    bookings: tuple[Booking, ...] = ()
+    lead: BookingLead = field(default_factory=BookingLead)
+
+    def department_of(self, user: UserId) -> str:
+        """Where the person belongs; empty for nowhere."""
+        return self.departments.get(user, "")
+
+    def allowed(self, capacity: Resources, freed_bytes: float = 0.0) -> Resources:
+        """What may be promised of each resource, with `freed_bytes` of memory that parking has freed; infinite of what
+        the host does not tell, except for a GPU, which is not there then."""
+        pairs = zip(capacity.as_tuple(), self.factors.as_tuple(), strict=True)
+        cpu, memory, gpu, network, storage = (has * factor for has, factor in pairs)
+        return Resources(
+            cpu or math.inf, (memory + freed_bytes) or math.inf, gpu, network or math.inf, storage or math.inf
+        )
+
+
+UNRULED = CapacityRules(enforced=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ResourceRoom:
+    """One resource.
+
+    Args:
+        resource: which: a field of `Resources`.
+        has: what of the host ghosts and desktops may use.
+        allowed: what may be promised of it; None where it is not counted.
+        people, ghosts: what is promised to desktops in use, and to ghosts.
+        reserved: what is kept for booked classes that have not come.
+        used: what is used, as measured; None where nothing measures it.
+        free: what may still be promised to ghosts; None where it is not counted.
+    """
+
+    resource: str
+    has: float
+    allowed: float | None
+    people: float
+    ghosts: float
+    reserved: float
+    used: float | None
+    free: float | None
+
+    @property
+    def unpromised(self) -> float | None:
+        """What is promised to nobody, and (of memory) held by nobody either; what is kept for classes is part of it."""
+        if self.allowed is None:
+            return None
+        held = min(self.used or 0.0, self.allowed) if self.resource == "memory_bytes" else 0.0
+        return max(0.0, self.allowed - max(self.people + self.ghosts, held))
+
+
+@dataclass(frozen=True, slots=True)
+class Headroom:
+    """What there is: each resource, and desktops in number.
+
+    Args:
+        rooms: in the order of `Resources`.
+        desktops, most_desktops: how many there are of all kinds, and how many there may be.
+        ghosts: how many of them are ghosts.
+        reserved: how many are kept, or still to be made, for booked classes.
+        parked_bytes: memory that parking has freed.
+    """
+
+    rooms: tuple[ResourceRoom, ...]
+    desktops: int
+    most_desktops: int
+    ghosts: int
+    reserved: int
+    parked_bytes: float = 0.0
+
+    def room(self, resource: str) -> ResourceRoom:
+        """One resource's."""
+        return self.rooms[list(RESOURCE_WORDS).index(resource)]
+
+
+@dataclass(slots=True)
+class Tally:
+    """Who is promised what; filled by `tally`.
+
+    Args:
+        people, ghosts: promises to desktops in use, and to ghosts.
+        desktops, idle: how many there are of both.
+        freed_bytes: what parking has freed of what the parked are promised.
+        users: who has a desktop in use.
+        in_department, limits_of_department: desktops in use, and their limits, by department.
+    """
+
+    people: Resources = NOTHING
+    ghosts: Resources = NOTHING
+    desktops: int = 0
+    idle: int = 0
+    freed_bytes: float = 0.0
+    users: set[UserId] = field(default_factory=set)
+    in_department: dict[str, int] = field(default_factory=dict)
+    limits_of_department: dict[str, Resources] = field(default_factory=dict)
+
+
+def promise(limits: Resources, standard: Resources) -> Resources:
+    """What a desktop in use may count on: the standard, or its limit where that is less."""
+    pairs = zip(limits.as_tuple(), standard.as_tuple(), strict=True)
+    return Resources(*(min(limit, usual) if limit else usual for limit, usual in pairs))
+
+
+def ghost_promise(ghost: Ghost, memory_bytes: float) -> Resources:
+    """What a ghost is counted with, all of which it yields: its memory, and unless it is frozen the CPU it may use."""
+    cpu_cores = 0.0 if ghost.state in _FROZEN else ghost.limits.cpu_cores
+    return Resources(cpu_cores=cpu_cores, memory_bytes=memory_bytes)
+
+
+def tally(
+    ghosts: Iterable[Ghost], rules: CapacityRules, ghost_memory_bytes: float, held: Mapping[GhostId, float]
+) -> Tally:
+    """Add up what is promised.
+
+    Args:
+        ghosts: all there are, desktops in use included.
+        rules: standards and departments.
+        ghost_memory_bytes: what a ghost is counted with.
+        held: memory of each, as measured.
+    """
+    found = Tally()
+    for ghost in ghosts:
+        if ghost.state is GhostState.ACTIVE:
+            found.desktops += 1
+            found.people += promise(ghost.limits, rules.desktop)
+            if ghost.owner is None:
+                continue
+            found.users.add(ghost.owner)
+            if where := rules.department_of(ghost.owner):
+                found.in_department[where] = found.in_department.get(where, 0) + 1
+                limits = counted_limits(ghost.limits, rules.desktop)
+                found.limits_of_department[where] = found.limits_of_department.get(where, NOTHING) + limits
+        elif ghost.state not in _GONE:
+            found.idle += 1
+            found.ghosts += ghost_promise(ghost, ghost_memory_bytes)
+            if ghost.state is GhostState.PARKED and ghost.pending is None and ghost.ghost in held:
+                found.freed_bytes += max(0.0, ghost_memory_bytes - held[ghost.ghost])
+    return found
+
+
+def counted_limits(limits: Resources, standard: Resources) -> Resources:
+    """What a desktop takes of a department's quota: its limits; the standard where it has none."""
+    return Resources(*(limit or usual for limit, usual in zip(limits.as_tuple(), standard.as_tuple(), strict=True)))
+
+
+def headroom(
+    counted: Tally,
+    rules: CapacityRules,
+    capacity: Resources,
+    most_desktops: int,
+    used: Mapping[str, float],
+    reserved: int = 0,
+    reserved_each: Resources = NOTHING,
+) -> Headroom:
+    """What there is.
+
+    Args:
+        counted: what is promised (see `tally`).
+        rules: how often each resource may be promised.
+        capacity: what of the host is ours.
+        most_desktops: the ceiling.
+        used: what is used of each resource, as far as it is measured.
+        reserved, reserved_each: desktops still to be held for booked classes, and the mean of what each is promised.
+    """
+    rooms = []
+    allowed = rules.allowed(capacity, counted.freed_bytes)
+    amounts = zip(
+        RESOURCE_WORDS,
+        capacity.as_tuple(),
+        allowed.as_tuple(),
+        counted.people.as_tuple(),
+        counted.ghosts.as_tuple(),
+        reserved_each.scaled(reserved).as_tuple(),
+        strict=True,
+    )
+    for name, has, may, wanted, ghosts, kept in amounts:
+        if math.isinf(may):
+            rooms.append(ResourceRoom(name, has, None, wanted, ghosts, kept, used.get(name), None))
+            continue
+        # More people than the rule foresees share what there is: none of them is promised what is not there.
+        room = ResourceRoom(name, has, may, min(wanted, may), ghosts, kept, used.get(name), 0.0)
+        rooms.append(replace(room, free=max(0.0, (room.unpromised or 0.0) - kept)))
+    return Headroom(
+        tuple(rooms), counted.desktops + counted.idle, most_desktops, counted.idle, reserved, counted.freed_bytes
+    )
+
+
+def booking_room(rules: CapacityRules, capacity: Resources, most_desktops: int) -> BookingRoom:
+    """What bookings may ask for on a host."""
+    quotas = rules.quotas.departments.items()
+    return BookingRoom(
+        most_desktops,
+        rules.allowed(capacity),
+        rules.desktop,
+        {department: quota.desktops for department, quota in quotas if quota.desktops is not None},
+    )
