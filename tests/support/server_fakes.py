@@ -23,6 +23,7 @@ from ghostdesk.control.service import (
     Notice,
     StatusView,
 )
+from ghostdesk.kernel.conditions import ClientLink
 from ghostdesk.kernel.errors import GhostdeskError, NotAllowed, NotFound
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.server.serve import bind, serve
@@ -91,6 +92,7 @@ class FakeDesktops:
         self.sockets: dict[GhostId, str] = {}
         self.owned: dict[UserId, DesktopHandle] = {}
         self.viewers: list[tuple[str, GhostId]] = []
+        self.links: list[tuple[UserId, GhostId, ClientLink]] = []
         self.subscribers: dict[UserId, list[asyncio.Queue[Notice]]] = {}
         self.apps: list[AppView] = []
         self.launched: list[tuple[UserId, AppId]] = []
@@ -158,6 +160,9 @@ class FakeDesktops:
 
     async def viewer_connecting(self, ghost: GhostId) -> None:
         self.viewers.append(("connecting", ghost))
+
+    def link_measured(self, user: UserId, ghost: GhostId, link: ClientLink) -> None:
+        self.links.append((user, ghost, link))
 
     async def viewer_left(self, ghost: GhostId) -> None:
         self.viewers.append(("left", ghost))

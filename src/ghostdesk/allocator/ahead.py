@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ghostdesk.allocator.conditions_gate import GateState, WarmingGate
-from ghostdesk.allocator.plan import Reason
+from ghostdesk.allocator.reasons import Reason
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 
 _WORK = frozenset({"build", "bind", "warm", "wake"})

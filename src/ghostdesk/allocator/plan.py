@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from ghostdesk.allocator.capacity import UNRULED, CapacityRules, Headroom
 from ghostdesk.allocator.conditions_gate import OPEN_GATE, WarmingGate
 from ghostdesk.allocator.ladder import Ladder, LadderFigures
+from ghostdesk.allocator.links import DEFAULT_LINK_RULES, LinkRules
 from ghostdesk.allocator.reasons import Infeasible, Reason
 from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.ghosts.events import GhostEvent
 from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost
-from ghostdesk.kernel.conditions import HostConditions
+from ghostdesk.kernel.conditions import ClientLink, HostConditions
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.prefetch.plan import PrefetchWish
@@ -95,6 +96,8 @@ class Context:
         conditions: pressure, load and room of the host; None where the engine does not tell.
         gate: whether desktops may be made ready ahead of time now.
         held_bytes: memory of each ghost and desktop, as measured.
+        links: the lines to people's browsers, of those that were measured of late.
+        link_rules: what a line must do.
         idle_price: how much dearer than usual it is to hold something idle (an energy signal); 1 is as usual.
     """
 
@@ -109,6 +112,8 @@ class Context:
     held_bytes: Mapping[GhostId, float] = field(default_factory=dict)
     idle_price: float = 1.0
     gate: WarmingGate = OPEN_GATE
+    links: Mapping[UserId, ClientLink] = field(default_factory=dict)
+    link_rules: LinkRules = DEFAULT_LINK_RULES
 
 
 @dataclass(frozen=True, slots=True)

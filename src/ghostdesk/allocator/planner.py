@@ -9,6 +9,7 @@ from ghostdesk.allocator.ahead import Ahead
 from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.allocator.demand import PersonalWish, PersonalWishes, PoolWish, personal_wishes, pool_wish
 from ghostdesk.allocator.limits import full_limits, material, wanted_limits
+from ghostdesk.allocator.links import judge, network_wish, slow_line_text
 from ghostdesk.allocator.plan import Action, Infeasible, Plan, PlanRequest, Reason
 from ghostdesk.allocator.reasons import grouped
 from ghostdesk.allocator.standing import Standing
@@ -25,7 +26,7 @@ from ghostdesk.ghosts.events import (
 )
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.kernel.ids import GhostId
-from ghostdesk.kernel.resources import Resources
+from ghostdesk.kernel.resources import Priority, Resources
 from ghostdesk.prefetch.plan import PrefetchWish
 from ghostdesk.profiles.forecast import UsageCurve
 
@@ -95,7 +96,6 @@ class ResourceAllocator:
         _retire_personal(draft, {wish.user for wish in wishes.granted})
         _retire_generic(draft, pool, len(unserved))
         _resize(draft, standing)
-        paused = request.context.gate.state is GateState.PAUSED
         return Plan(
             tuple(draft.actions),
             grouped((*draft.infeasible, *standing.infeasible, *standing.not_granted())),
@@ -103,8 +103,8 @@ class ResourceAllocator:
             pool.why,
             pool.code,
             wishes.price,
-            notes=draft.ahead.notes(),
-            prefetch=() if paused else _prefetch(request, (*unserved, *wishes.cached)),
+            notes=(*draft.ahead.notes(), *_slow_lines(draft)),
+            prefetch=_prefetch(request, (*unserved, *wishes.cached)),
             headroom=standing.headroom() if request.rules.enforced else None,
         )
 
@@ -114,12 +114,14 @@ class ResourceAllocator:
 
 
 def _prefetch(request: PlanRequest, wishes: Sequence[PersonalWish]) -> tuple[PrefetchWish, ...]:
-    """Files to have in the page cache for those who have no ghost (yet), likeliest first."""
+    """Files to have in the page cache for those who have no ghost (yet), likeliest first; while warming is paused, for
+    those at the door alone."""
+    paused = request.context.gate.state is GateState.PAUSED
     budget_bytes = request.policy.ladder.cached_bytes
     return tuple(
         PrefetchWish(wish.apps, wish.user, wish.probability, budget_bytes, f"{wish.user} {wish.why}")
         for wish in sorted(wishes, key=lambda wish: (-wish.probability, wish.user))
-        if wish.apps
+        if wish.apps and (not paused or wish.user in request.expected)
     )
 
 
@@ -160,8 +162,23 @@ def _resize(draft: _Draft, standing: Standing) -> None:
             continue
         curve = request.curves.get(ghost.owner) if ghost.owner is not None else None
         limits, priority, why = wanted_limits(policy, ghost, curve, full_of(ghost))
+        link = request.context.links.get(ghost.owner) if ghost.owner is not None else None
+        if priority is Priority.GHOST and link is not None:
+            slim = network_wish(limits, policy.ghost_limits, link, request.context.link_rules)
+            limits, why = slim, why if slim == limits else f"{why}; no more network than its user's slow line can show"
         if material(limits, ghost.limits):
             draft.act(ghost, ResizeRequested(limits, priority, why), "resize")
+
+
+def _slow_lines(draft: _Draft) -> tuple[Reason, ...]:
+    """Of whom the plan knows that less can be done ahead, since their line is slow."""
+    context = draft.request.context
+    found = {}
+    for ghost in draft.personal if context.links else ():
+        link = context.links.get(ghost.owner) if ghost.owner is not None else None
+        if ghost.owner is not None and link is not None and judge(link, context.link_rules).slow:
+            found[ghost.owner] = Reason("slow-line", slow_line_text(ghost.owner, judge(link, context.link_rules)))
+    return tuple(found[user] for user in sorted(found))
 
 
 def _retry_drains(draft: _Draft) -> None:

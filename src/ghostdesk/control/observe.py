@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ghostdesk.allocator.conditions_gate import GateRules, WarmingGate
+from ghostdesk.allocator.links import DEFAULT_LINK_RULES
 from ghostdesk.allocator.plan import Context, PoolPolicy
+from ghostdesk.control.links import LinkBook
 from ghostdesk.control.supply import Supply
 from ghostdesk.engines.protocol import PARKING, Engine, ObservedGhost
 from ghostdesk.ghosts.ghost import LIVE
@@ -50,6 +52,7 @@ class HostObserver:
         self._can_park = False
         self._whole, self._share = NOTHING, NOTHING
         self.seen: dict[GhostId, ObservedGhost] = {}
+        self.links: LinkBook | None = None
         self.conditions: HostConditions | None = None
         self.gate = WarmingGate(rules or GateRules())
         self.changes: deque[tuple[float, str]] = deque(maxlen=_CHANGES)
@@ -121,6 +124,8 @@ class HostObserver:
             conditions=self.conditions,
             gate=self.gate,
             held_bytes=self.held_bytes,
+            links=self.links.by_user() if self.links is not None else {},
+            link_rules=self.links.rules if self.links is not None else DEFAULT_LINK_RULES,
         )
 
     def our_share(self) -> Resources:

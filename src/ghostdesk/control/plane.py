@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
+from ghostdesk.control.links import LinkBook
 from ghostdesk.control.loop import ControlLoop, Served
 from ghostdesk.control.notices import NoticeBoard
 from ghostdesk.control.personal import Personal
@@ -22,6 +23,7 @@ from ghostdesk.ghosts.events import BindRequested, Done, Failed, GhostEvent, Los
 from ghostdesk.ghosts.ghost import LIVE, Ghost, GhostState
 from ghostdesk.ghosts.lifecycle import Step
 from ghostdesk.kernel.clock import Clock
+from ghostdesk.kernel.conditions import ClientLink
 from ghostdesk.kernel.errors import AgentError, GhostdeskError, NotAllowed, NotFound
 from ghostdesk.kernel.ids import AppId, GhostId, UserId, app_id
 from ghostdesk.store.protocol import LaunchRecord
@@ -66,6 +68,7 @@ class ControlPlane:
         self.journal = journal
         self.clock = clock
         self.board = NoticeBoard()
+        self.links = loop.observer.links = LinkBook(clock)
         self.forecasts: Callable[[], ForecastView] = ForecastView
         """How the forecasts fare; the wiring sets it."""
         self.wake = asyncio.Event()
@@ -145,6 +148,9 @@ class ControlPlane:
     async def viewer_connecting(self, ghost: GhostId) -> None:
         self._viewers[ghost] += 1
         await self.executor.thaw(ghost)
+
+    def link_measured(self, user: UserId, ghost: GhostId, link: ClientLink) -> None:
+        self.links.measured(user, ghost, link)
 
     async def viewer_left(self, ghost: GhostId) -> None:
         self._viewers[ghost] -= 1
@@ -256,7 +262,19 @@ class ControlPlane:
     def _handle(self, served: Served) -> DesktopHandle:
         ghost = served.ghost
         active = ghost.state is GhostState.ACTIVE
-        return DesktopHandle(ghost.ghost, ghost.generation, active, served.path, served.duration_s, served.why)
+        return DesktopHandle(
+            ghost.ghost,
+            ghost.generation,
+            active,
+            served.path,
+            served.duration_s,
+            served.why,
+            self._may_preconnect(ghost),
+        )
+
+    def _may_preconnect(self, ghost: Ghost) -> bool:
+        line = self.links.of(ghost.owner) if ghost.owner is not None else None
+        return ghost.state is GhostState.ACTIVE or line is None or not line.verdict.slow
 
     def _forget(self, user: UserId) -> None:
         """Drop what is remembered here of a user who deleted their data, and plan anew."""
@@ -264,6 +282,7 @@ class ControlPlane:
         self.launches = deque(kept, maxlen=self.launches.maxlen)
         self._page_launches = {key: time_s for key, time_s in self._page_launches.items() if key[0] != user}
         self.board.forget(user)
+        self.links.forget(user)
         self.wake.set()
 
     def _on_change(self, step: Step, event: GhostEvent, _outcomes: Sequence[Outcome]) -> None:
@@ -277,7 +296,9 @@ class ControlPlane:
             self.board.post(ghost.owner, Notice("lost", f"Your desktop ended: {event.reason}.", handle))
             self.wake.set()
         if isinstance(event, Done) and event.what == "bind" and ghost.owner is not None:
-            handle = DesktopHandle(ghost.ghost, ghost.generation, False, "ready", 0.0, ghost.reason)
+            handle = DesktopHandle(
+                ghost.ghost, ghost.generation, False, "ready", 0.0, ghost.reason, self._may_preconnect(ghost)
+            )
             self.board.post(ghost.owner, Notice("prepared", "Your desktop is ready.", handle))
         if isinstance(event, BindRequested) or (isinstance(event, Done) and event.what in ("build", "bind", "destroy")):
             self.wake.set()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ghostdesk.control.personal_views import PersonalService
+from ghostdesk.kernel.conditions import ClientLink
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.store.protocol import LaunchRecord
 
@@ -21,6 +22,7 @@ class DesktopHandle:
         path: how it was had: "active" (already theirs), "warm", "ready", "parked", "built" (nothing was ready).
         duration_s: how long that took in the control plane.
         reason: why it was ready, or why it was not.
+        preconnect: whether the page may connect to it ahead, hidden; false for a line that is too slow for that.
     """
 
     ghost: GhostId
@@ -29,6 +31,7 @@ class DesktopHandle:
     path: str
     duration_s: float
     reason: str
+    preconnect: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,10 @@ class DesktopService(Protocol):
 
     async def viewer_connecting(self, ghost: GhostId) -> None:
         """A browser is about to shake hands with the desktop: let it run."""
+        ...
+
+    def link_measured(self, user: UserId, ghost: GhostId, link: ClientLink) -> None:
+        """What the line to a browser is like now; told every few seconds while it is connected."""
         ...
 
     async def viewer_left(self, ghost: GhostId) -> None:

@@ -1,4 +1,4 @@
-"""What a host is like at one moment: pressure, load, room, power. Read by engines, judged by the allocator."""
+"""What a host is like at one moment (pressure, load, room, power), and what a line to a browser is like."""
 
 from __future__ import annotations
 
@@ -99,3 +99,24 @@ class HostConditions:
     problems: tuple[str, ...] = ()
     pressures: tuple[Pressure, ...] = ()
     faults: tuple[HostFault, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLink:
+    """The line to one browser, as the gateway sees it; nothing of what goes over it.
+
+    Args:
+        time_s: when it was last measured.
+        rtt_s: round trip of a WebSocket ping, smoothed: what the person feels, queues on the way included.
+        rtt_best_s: the least of the last minute: the line itself.
+        bytes_per_s: what the line carried while it was what the desktop waited for; None when it never was.
+        waiting_share: share of the last half minute in which the desktop waited for the line.
+        relayed_bytes: sent to the browser over this stream in all.
+    """
+
+    time_s: float
+    rtt_s: float
+    rtt_best_s: float
+    bytes_per_s: float | None = None
+    waiting_share: float = 0.0
+    relayed_bytes: int = 0

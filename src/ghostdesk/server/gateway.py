@@ -20,6 +20,7 @@ from ghostdesk.control.service import DesktopService
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import GhostdeskError, NotAllowed
 from ghostdesk.server.auth import Authenticator, Identity
+from ghostdesk.server.measured_socket import MeasuredLink
 from ghostdesk.server.tickets import Ticket, TicketOffice
 
 log = logging.getLogger("ghostdesk.server.gateway")
@@ -117,6 +118,7 @@ class Gateway:
             log.warning("ghost %s cannot be reached: %s", ticket.ghost, error)
             await self._left(ticket)
             return Close.GHOST_GONE
+        self._measure(socket, ticket)
         try:
             await socket.send_text('{"ok":true}')
             how = await self._relay(socket, reader, writer, signed_out, cookie)
@@ -128,6 +130,13 @@ class Gateway:
         if how is Close.DESKTOP_ENDED and await _answers(path):
             return Close.CUT
         return how
+
+    def _measure(self, socket: WebSocket, ticket: Ticket) -> None:
+        """From now on the service hears what the line to this browser is like."""
+        link = getattr(socket.state, "link", None)
+        if isinstance(link, MeasuredLink):
+            link.listener = lambda told: self._service.link_measured(ticket.user, ticket.ghost, told)
+            link.tell(asyncio.get_running_loop().time())
 
     async def _left(self, ticket: Ticket) -> None:
         try:

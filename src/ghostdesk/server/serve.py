@@ -15,6 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.server.measured_socket import MeasuredWebSocket
 
 GRACE_S = 3.0
 """How long open requests may take to end when the server stops."""
@@ -79,7 +80,7 @@ async def serve(
     config = uvicorn.Config(
         app,
         http="httptools",
-        ws="websockets-sansio",
+        ws=MeasuredWebSocket,
         ws_per_message_deflate=False,  # RFB is compressed already
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=ping_every_s,
