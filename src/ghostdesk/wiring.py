@@ -46,6 +46,7 @@ from ghostdesk.kernel.resources import Resources
 from ghostdesk.profiles.engine import UserProfileEngine
 from ghostdesk.replay.history import sessions_of
 from ghostdesk.replay.learning import teach
+from ghostdesk.store.file_histories import FileHistories
 from ghostdesk.store.protocol import Store
 from ghostdesk.store.sqlite import open_store
 from ghostdesk.telemetry.calendars.addresses import AddressPolicy
@@ -135,6 +136,11 @@ def load_engine(settings: Settings) -> Engine:
 def store_path(settings: Settings) -> Path:
     """Where the embedded database is."""
     return settings.state.directory / "ghostdesk.db"
+
+
+def file_histories(settings: Settings) -> FileHistories:
+    """Where the names of files that people opened are kept."""
+    return FileHistories(settings.state.directory / "file-history")
 
 
 def open_settings_store(settings: Settings, *, repair: bool = False) -> Store:

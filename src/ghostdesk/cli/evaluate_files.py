@@ -1,4 +1,4 @@
-"""`ghostdesk evaluate files`: how many opened files would have been loaded before, and what loading would have wasted."""
+"""`ghostdesk evaluate files`: how many opened files would have been loaded before, and what that would have wasted."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from ghostdesk.store.protocol import Store
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.consent import SOURCE_TEXTS, Consent
 from ghostdesk.telemetry.events import EventKind, TelemetrySource
-from ghostdesk.wiring import open_settings_store
+from ghostdesk.wiring import file_histories, open_settings_store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -74,9 +74,10 @@ def export(
     config: ConfigOption = None,
 ) -> None:
     """Write everything that is stored of USER as one JSON document."""
-    store = open_settings_store(settings_of(config))
+    settings = settings_of(config)
+    store = open_settings_store(settings)
     who, now_s = _known(store, user), time.time()
-    pieces = export_pieces(store, who, now_s)
+    pieces = export_pieces(store, who, now_s, file_histories(settings).records(who, now_s))
     if to is None:
         for piece in pieces:
             sys.stdout.write(piece)
@@ -105,6 +106,8 @@ def delete(
         _confirm(who, what, sum(count.events for count in store.event_counts(who)))
     if what in (None, TelemetrySource.CALENDAR):
         SecretFiles(settings.state.directory / "secrets").forget(who)
+    if what in (None, TelemetrySource.FILES):
+        file_histories(settings).forget(who)
     deleted = store.delete_personal_data(who, what, now_s)
     store.add_audit(now_s, "operator", "delete data", who, source)
     store.close()
@@ -151,6 +154,8 @@ def consent(
             )
         now_s = time.time()
         store.put_consent(Consent(who, wanted, choice == "on", now_s))
+        if wanted is TelemetrySource.FILES and choice == "off":
+            file_histories(settings).forget(who)
         store.add_audit(now_s, "operator", "set consent", who, f"{wanted.value} {choice}")
     consents = _data(store, settings, who).consents
     store.close()
@@ -167,7 +172,8 @@ def _data(store: Store, settings: Settings, user: UserId) -> PersonalData:
     here, chosen = (recent_detail(store, user, kind, now_s) for kind in (EventKind.PLACE, EventKind.MODE))
     zone, sources = settings.forecast.timezone, settings.telemetry.sources
     likely = likely_of(ways_of_store(store, zone, now_s, sources), user, now_s)
-    return personal_data(store, book, user, now_s, ZoneInfo(zone), here, chosen, (), likely)
+    times_s = [one["time_s"] for one in file_histories(settings).records(user, now_s)]
+    return personal_data(store, book, user, now_s, ZoneInfo(zone), here, chosen, (), likely, times_s)
 
 
 def _known(store: Store, text: str) -> UserId:

@@ -18,6 +18,7 @@ from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
 from ghostdesk.control.personal_consents import ConsentBook
 from ghostdesk.control.personal_export import export_pieces
+from ghostdesk.control.personal_files import FileNames
 from ghostdesk.control.personal_read import personal_data, recent_detail
 from ghostdesk.control.personal_views import CurveView, PersonalData, curve_view
 from ghostdesk.control.ways import likely_of, read_events, ways_of_store
@@ -112,6 +113,7 @@ class Personal:
         timezone: str = "UTC",
     ) -> None:
         self.book = ConsentBook(sources)
+        self.file_names = FileNames(self.book, journal, clock)
         self.links = Links()
         self._loop = loop
         self._journal = journal
@@ -130,10 +132,14 @@ class Personal:
         except StoreError as error:
             log.warning("consents cannot be read (%s); nothing is recorded of anybody until they can", error)
             self.book.known = False
+            return
+        await self.file_names.drop_refused()
 
     async def refresh(self) -> None:
         """Take over what another process (the command line) changed: choices and deletions."""
-        for user in await self._read_changes():
+        changed = await self._read_changes()
+        await self.file_names.drop_refused(changed)
+        for user in changed:
             await self._retell(user)
             await self._tell_ways(user)
 
@@ -189,6 +195,7 @@ class Personal:
         consent = Consent(user, source, allowed, self._clock.now_s())
         if not allowed:
             self.book.put([consent])  # at once, whatever the database does
+            await self.file_names.drop_refused([user])
         await self._journal.run(lambda: self._journal.store.put_consent(consent))
         self.book.put([consent])
         if not allowed and source.value in (EventKind.PLACE.value, EventKind.MODE.value):
@@ -236,13 +243,15 @@ class Personal:
             ways = await self._journal.run(lambda: ways_of_store(store, zone.key, now_s, book.operator))
         likely = likely_of(ways, user, now_s)
         return await self._journal.run(
-            lambda: personal_data(store, book, user, now_s, zone, here, chosen, reasons, likely)
+            lambda: personal_data(
+                store, book, user, now_s, zone, here, chosen, reasons, likely, self.file_names.times_s(user)
+            )
         )
 
     async def export(self, user: UserId) -> Iterator[str]:
         """Everything as one JSON text, in pieces. The iterator reads the database: exhaust it off the event loop."""
         await self._journal.flush()
-        return export_pieces(self._journal.store, user, self._clock.now_s())
+        return export_pieces(self._journal.store, user, self._clock.now_s(), self.file_names.records(user))
 
     # forgetting
 
@@ -259,6 +268,7 @@ class Personal:
         secrets = self.links.secrets
         if source in (None, TelemetrySource.CALENDAR) and secrets is not None:
             await self._journal.run(lambda: secrets.forget(user))
+        await self.file_names.forget(user, source)
         deleted = await self._journal.run(lambda: store.delete_personal_data(user, source, deletion.time_s))
         await self._journal.run(lambda: store.add_audit(deletion.time_s, user, "delete data", user, source or "all"))
         self._forget(deletion)
@@ -271,6 +281,8 @@ class Personal:
         for key in [key for key in self._last if key[0] == user]:
             if source is None or key[1].value == source.value:
                 del self._last[key]
+        # what was written since another process deleted it
+        self._loop.executor.spawn(self.file_names.forget(user, source))
         self.links.discard_work()
         self._loop.profiles.forget(user)
         self._loop.curves.pop(user, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,8 +16,11 @@ _MOST_LAUNCHES = 1_000_000
 _ALL_TIME_S = 1e12
 
 
-def export_pieces(store: Store, user: UserId, now_s: float) -> Iterator[str]:
-    """The pieces of a JSON object with all that the database holds of `user`. Times are UTC seconds.
+def export_pieces(store: Store, user: UserId, now_s: float, files: Iterable[Mapping[str, Any]] = ()) -> Iterator[str]:
+    """The pieces of a JSON object with all that is stored of `user`. Times are UTC seconds.
+
+    Args:
+        files: the files they opened, which are kept beside the database.
 
     Raises:
         StoreError: the database cannot be read; when that happens after the first piece, the text is cut short and
@@ -39,6 +42,7 @@ def export_pieces(store: Store, user: UserId, now_s: float) -> Iterator[str]:
         ("prepared", (asdict(preparation) for preparation in store.preparations(user))),
         ("deletions", (asdict(deletion) for deletion in store.deletions() if deletion.user == user)),
         ("launches", (asdict(launch) for launch in store.launches(_MOST_LAUNCHES, user))),
+        ("files_opened", files),
         ("events", (asdict(event) for event in store.events(user=user))),
     ]
     yield json.dumps(head, allow_nan=False)[:-1]

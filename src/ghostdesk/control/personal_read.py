@@ -38,6 +38,7 @@ def personal_data(
     chosen: str | None,
     reasons: Sequence[str],
     likely: Mapping[EventKind, Sequence[Likely]],
+    file_times_s: Sequence[float] = (),
 ) -> PersonalData:
     """Everything that the person can see.
 
@@ -45,12 +46,13 @@ def personal_data(
         here, chosen: the present place and mode, if known.
         reasons: of the present forecast.
         likely: how likely each of their modes and places is, by kind.
+        file_times_s: when they opened the files whose names are kept beside the database.
     """
     told = list(store.events(user=user, since_s=now_s - _LOOK_BACK_S, kinds=(EventKind.PLACE, EventKind.MODE)))
     entries = store.busy_time_counts(user)
     places, modes = ({one.name: one for one in likely.get(kind, ())} for kind in (EventKind.PLACE, EventKind.MODE))
     return PersonalData(
-        consents=_consents(book, user, store.event_counts(user), sum(entries.values())),
+        consents=_consents(book, user, store.event_counts(user), sum(entries.values()), file_times_s),
         places=tuple(place_view(place, here, places.get(place.name)) for place in store.places(user)),
         modes=tuple(mode_view(mode, mode.name == chosen, modes.get(mode.name)) for mode in store.modes(user)),
         calendars=tuple(
@@ -70,12 +72,14 @@ def recent_detail(store: Store, user: UserId, kind: EventKind, now_s: float) -> 
 
 
 def _consents(
-    book: ConsentBook, user: UserId, counts: Sequence[EventCount], busy_times: int
+    book: ConsentBook, user: UserId, counts: Sequence[EventCount], busy_times: int, file_times_s: Sequence[float]
 ) -> tuple[ConsentView, ...]:
     views = []
     by_kind = {count.kind: count for count in counts}
     for source, text in SOURCE_TEXTS.items():
         found = [by_kind[kind] for kind in kinds_of(source) if kind in by_kind]
+        if source is TelemetrySource.FILES and file_times_s:
+            found.append(EventCount(EventKind.FILE_OPENED, len(file_times_s), min(file_times_s), max(file_times_s)))
         views.append(
             ConsentView(
                 source.value,

@@ -1,8 +1,8 @@
 """Which files a person opens next, and with which probability in this session: an online mixture, calibrated.
 
 Each expert gives a distribution over the next file that an application opens. Their mixture by Bayes' rule with fixed
-share (Herbster and Warmuth 1998; `profiles.next_app.mixture.reweighed`) gives q, the probability that a file is the next
-one. A file is worth loading if it is opened at all while it stays loaded, so what counts is the probability that it is
+share (Herbster and Warmuth 1998; see `profiles.next_app.mixture`) gives q, the probability that a file comes next.
+A file is worth loading if it is opened at all while it stays loaded, so what counts is the probability that it is
 opened in the session: 1 - (1 - q)^n with n, the openings that such sessions had, calibrated by logistic regression on
 what came of earlier forecasts (Platt 1999).
 """
@@ -18,7 +18,15 @@ import numpy as np
 
 from ghostdesk.kernel.ids import AppId
 from ghostdesk.prefetch.file_experts import Fading, SameFolder, SameTime, restricted
-from ghostdesk.prefetch.file_history import FileEvent, FileHistory, FileOpened, FileRemoved, FileRenamed, renamed, within
+from ghostdesk.prefetch.file_history import (
+    FileEvent,
+    FileHistory,
+    FileOpened,
+    FileRemoved,
+    FileRenamed,
+    renamed,
+    within,
+)
 from ghostdesk.profiles.arrivals.online_logistic import OnlineLogistic
 from ghostdesk.profiles.next_app.expert import NextAppExpert, Shares
 from ghostdesk.profiles.next_app.markov import Markov

@@ -47,7 +47,11 @@ SOURCE_TEXTS: Mapping[TelemetrySource, SourceText] = {
     ),
     TelemetrySource.MICROPHONE: SourceText("Microphone", "that an application uses the microphone; never any sound"),
     TelemetrySource.CAMERA: SourceText("Camera", "that an application uses the camera; never any picture"),
-    TelemetrySource.FILES: SourceText("File types", "the type of a file you open; never its name or content"),
+    TelemetrySource.FILES: SourceText(
+        "Files",
+        "the type of a file you open; its name too, in a private file that stays on this machine and serves to have "
+        "your files ready; never its content",
+    ),
     TelemetrySource.PLACE: SourceText(
         "Places", "which of your own named places you are at, to about two kilometres; never a track"
     ),

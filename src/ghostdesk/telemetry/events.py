@@ -25,7 +25,7 @@ class EventKind(StrEnum):
     """`value` is 1 when an application starts to record sound and 0 when it stops."""
     CAMERA = "camera"
     FILE_OPENED = "file-opened"
-    """`detail` is the MIME type. Names and contents are never recorded."""
+    """`detail` is the MIME type. Names and contents never become events."""
     CPU = "cpu"
     """`value` is in cores, averaged since the last sample."""
     MEMORY = "memory"
