@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ghostdesk.ghosts.commands import AgentCommand, EngineCommand, Outcome
 from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.kernel.resources import Resources
+from ghostdesk.prefetch.file_history import FileEvent
 from ghostdesk.telemetry.events import UsageEvent
 
 PARKING = "parked in swap"
@@ -137,4 +138,68 @@ class AgentLink(Protocol):
 
     async def disconnect(self, ghost: GhostId) -> None:
         """Stop listening for it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HomeLoad:
+    """Files of one home to have at hand.
+
+    Args:
+        files: paths beneath the home, most wanted first.
+        most_bytes: in all; `largest_bytes`: of one file.
+    """
+
+    ghost: GhostId
+    user: UserId
+    files: Sequence[str]
+    most_bytes: float
+    largest_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class HomeLoaded:
+    """What came of it.
+
+    Args:
+        files: path and bytes, of each that was loaded.
+        skipped: path and reason (a stable word) of the others.
+        duration_s: how long it took.
+        stopped: why it ended early; empty when it did not.
+        remote: the kind of file system where the home is not on this host, such as "nfs"; else empty.
+    """
+
+    files: Sequence[tuple[str, int]] = ()
+    skipped: Sequence[tuple[str, str]] = ()
+    duration_s: float = 0.0
+    stopped: str = ""
+    remote: str = ""
+
+
+class HomeFiles(Protocol):
+    """What an engine knows of files in the homes attached to its desktops."""
+
+    def watch(self, ghost: GhostId, user: UserId) -> str:
+        """Tell of files that applications open there from now on; returns why not, empty when it does."""
+        ...
+
+    def unwatch(self, user: UserId) -> None:
+        """Tell no more."""
+        ...
+
+    def events(self, now_s: float) -> Sequence[tuple[UserId, FileEvent]]:
+        """What happened since the last call, in order; openings come two seconds late."""
+        ...
+
+    async def load(self, wish: HomeLoad) -> HomeLoaded:
+        """Read files ahead, at the lowest priority. Whatever the home holds, it answers and raises nothing."""
+        ...
+
+
+@runtime_checkable
+class HasHomeFiles(Protocol):
+    """An engine whose desktops' homes can be read from here."""
+
+    def home_files(self) -> HomeFiles:
+        """The files of its homes."""
         ...

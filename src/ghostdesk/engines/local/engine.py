@@ -19,6 +19,7 @@ from ghostdesk.engines.local.cgroup_writer import CgroupWriter
 from ghostdesk.engines.local.cgroups import Cgroups, detect
 from ghostdesk.engines.local.conditions import ConditionsReader
 from ghostdesk.engines.local.disks import block_device_of
+from ghostdesk.engines.local.home_files import LocalHomeFiles
 from ghostdesk.engines.local.homes import Homes, idmap_works
 from ghostdesk.engines.local.limits import Facts, Limiter
 from ghostdesk.engines.local.mounts import unmount_all_under
@@ -81,6 +82,7 @@ class LocalEngine:
         self._wanted_network = network
         self._pin_cores = pin_cores
         self._idmap_problem = ""
+        self._home_files = LocalHomeFiles(self._records)
         self._started: Builder | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._conditions = ConditionsReader(self._records.state_dir)
@@ -287,6 +289,10 @@ class LocalEngine:
         if record is None or not token:
             raise NotFound(f"There is no ghost {ghost} on this host.", "It was destroyed, or never built.")
         return Endpoint(str(paths.rfb), str(paths.agent), token, record.uid)
+
+    def home_files(self) -> LocalHomeFiles:
+        """Files of the homes on this host (`engines.protocol.HasHomeFiles`)."""
+        return self._home_files
 
     def abilities(self) -> Sequence[Ability]:
         """What works on this host and what does not; before `start` without trying to map the ids of a mount."""
