@@ -130,6 +130,20 @@ class CalendarSettings:
     sync_every_s: float = 900.0
 
 
+@checked(frozen=True, config=_STRICT)
+class PrefetchSettings:
+    """What is loaded before it is asked for."""
+
+    files: bool = True
+    """Learn which files people open (under their consent for files) and read the likely ones ahead."""
+    file_budget_bytes: float = 64.0 * 1024 * 1024
+    """Of one person's files, for each of their desktops."""
+    largest_file_bytes: float = 32.0 * 1024 * 1024
+    least_file_probability: float = 0.05
+    file_memory_share: float = 0.05
+    """Share of the memory that is free to be used, which files of one person may take at most."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set."""
@@ -141,6 +155,7 @@ class Settings:
     forecast: ForecastSettings = field(default_factory=ForecastSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     calendars: CalendarSettings = field(default_factory=CalendarSettings)
+    prefetch: PrefetchSettings = field(default_factory=PrefetchSettings)
 
 
 def load_settings(path: Path | None) -> Settings:

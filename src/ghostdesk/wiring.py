@@ -35,14 +35,17 @@ from ghostdesk.control.profile_feed import ProfileFeed
 from ghostdesk.control.recover import Recovered, recover
 from ghostdesk.control.supply import Supply
 from ghostdesk.control.system_clock import SystemClock
-from ghostdesk.engines.protocol import AgentEvents, Engine
+from ghostdesk.control.user_files import Links as UserFileLinks
+from ghostdesk.control.user_files import UserFiles
+from ghostdesk.engines.protocol import AgentEvents, Engine, HasHomeFiles
 from ghostdesk.evaluate.arrivals_events import history_of_events
 from ghostdesk.ghosts.ghost import DesktopTemplate, GhostState
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import ConfigError, GhostdeskError, ImportFileError
-from ghostdesk.kernel.ids import GhostId, TemplateId, UserId, app_id
+from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId, app_id
 from ghostdesk.kernel.resources import Resources
+from ghostdesk.prefetch.choose_files import FileBudget
 from ghostdesk.profiles.engine import UserProfileEngine
 from ghostdesk.replay.history import sessions_of
 from ghostdesk.replay.learning import teach
@@ -268,6 +271,7 @@ class Ghostdesk:
     feed: ProfileFeed
     models: ModelFeed
     curves: CurveFeed
+    user_files: UserFiles
     recovered: Recovered = field(default_factory=Recovered)
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
@@ -284,6 +288,7 @@ class Ghostdesk:
             launches = await self.journal.run(lambda: self.store.launches(REMEMBERED_LAUNCHES))
             self.plane.remember(launches[:_SHOWN_LAUNCHES])
             self.loop.recall(launch.path for launch in reversed(launches) if launch.what == "desktop")
+        self.user_files.resume(self.loop.manager)
         on_step("learning from history")
         await asyncio.to_thread(self._fit)
         if ticking:
@@ -293,6 +298,7 @@ class Ghostdesk:
         self._tasks.append(asyncio.create_task(self.feed.follow_every(_FEED_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.models.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.curves.follow_every(_FOLLOW_EVERY_S)))
+        self._tasks.append(asyncio.create_task(self.user_files.follow_every()))
 
     def _fit(self) -> None:
         now_s = self.clock.now_s()
@@ -323,6 +329,7 @@ class Ghostdesk:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.executor.cancel()
+        self.user_files.cancel()
         await self.executor.settle()
         for ghost in list(self.loop.manager):
             await self.hub.disconnect(ghost.ghost)
@@ -331,6 +338,29 @@ class Ghostdesk:
             for claim in await self.journal.run(self.store.claims):
                 await self.journal.quietly(lambda gone=claim.ghost: self.store.delete_claim(gone))  # type: ignore[misc]
         await self.journal.close()
+
+
+def _user_files(settings: Settings, engine: Engine, clock: Clock, loop: ControlLoop, plane: ControlPlane) -> UserFiles:
+    """Users' likely files beside their ghosts, tied to the loop, the agents' events and the consents."""
+    chosen, personal = settings.prefetch, plane.personal
+    budget = FileBudget(
+        chosen.file_budget_bytes,
+        largest_bytes=chosen.largest_file_bytes,
+        least_probability=chosen.least_file_probability,
+    )
+    engine_files = engine.home_files() if chosen.files and isinstance(engine, HasHomeFiles) else None
+    user_files = UserFiles(engine_files, file_histories(settings), clock, ZoneInfo(settings.forecast.timezone), budget)
+
+    def chances(user: UserId) -> dict[AppId, float]:
+        curve = loop.curve_of(user)
+        return {one.app: one.probability for one in curve.apps} if curve is not None else {}
+
+    user_files.links = UserFileLinks(personal.book.keeps, chances, note=personal.note_prepared)
+    personal.file_names.kept = user_files
+    loop.executor.listeners.append(user_files.on_change)
+    plane.heard.append(user_files.on_event)
+    plane.is_echo = user_files.is_echo
+    return user_files
 
 
 def assemble(
@@ -372,6 +402,7 @@ def assemble(
     personal.links.ways = profiles.ways
     personal.links.secrets, personal.links.read_calendar = secrets, sync.add_text
     personal.links.discard_work = lambda: discard_work(settings.state.directory)
+    user_files = _user_files(settings, engine, clock, loop, plane)
     watched.append(plane.watched)
     relay.target = plane
     feed = ProfileFeed(store, profiles, sync, clock, telemetry.sources)
@@ -380,4 +411,6 @@ def assemble(
     )
     plane.forecasts = follower.view
     curve_feed = CurveFeed(curves, profiles, clock, curve_stamp)
-    return Ghostdesk(settings, store, engine, hub, plane, loop, executor, journal, clock, feed, follower, curve_feed)
+    return Ghostdesk(
+        settings, store, engine, hub, plane, loop, executor, journal, clock, feed, follower, curve_feed, user_files
+    )

@@ -326,8 +326,11 @@ class Personal:
         if isinstance(event, WarmRequested) and event.apps:
             names = self.links.app_names()
             what = ", ".join(names.get(app, app) for app in event.apps)
-        preparation = Preparation(self._clock.now_s(), ghost.owner, what, event.reason)
-        self._loop.executor.spawn(self._note(preparation))
+        self.note_prepared(ghost.owner, what, event.reason)
+
+    def note_prepared(self, user: UserId, what: str, reason: str) -> None:
+        """Remember that something was prepared for a person, and why."""
+        self._loop.executor.spawn(self._note(Preparation(self._clock.now_s(), user, what, reason)))
 
     async def _note(self, preparation: Preparation) -> None:
         if self.book.keeps(preparation.user, None, preparation.time_s):

@@ -71,6 +71,10 @@ class ControlPlane:
         self.links = loop.observer.links = LinkBook(clock)
         self.forecasts: Callable[[], ForecastView] = ForecastView
         """How the forecasts fare; the wiring sets it."""
+        self.heard: list[Callable[[UsageEvent], None]] = []
+        """Told of every event that is learnt from."""
+        self.is_echo: Callable[[UsageEvent], bool] = lambda _event: False
+        """Whether an agent reports what we did ourselves; the wiring sets it."""
         self.wake = asyncio.Event()
         self.done: dict[tuple[str, str], str] = {}
         self.launches: deque[LaunchRecord] = deque(maxlen=100)
@@ -187,6 +191,8 @@ class ControlPlane:
         if owner is None or found.state is not GhostState.ACTIVE:
             return
         known = replace(event, user=owner, desktop=ghost)
+        if self.is_echo(known):
+            return
         self.on_user_event(known)
         if known.kind is EventKind.APP_LAUNCH and known.app is not None:
             asked_s = self._page_launches.pop((owner, known.app), float("-inf"))
@@ -211,6 +217,8 @@ class ControlPlane:
             return
         self.loop.profiles.observe(event)
         self.journal.event(event)
+        for listener in self.heard:
+            listener(event)
         if event.kind is EventKind.MODE:
             self.wake.set()  # a mode that is chosen holds at once
 

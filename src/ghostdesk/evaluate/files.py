@@ -56,7 +56,7 @@ class Mixture:
     def likely(self, now_s: float, app: AppId | None) -> tuple[LikelyFile, ...]:
         """What may be opened; questions of the same moment share the answer."""
         if app not in self._asked:
-            self._asked[app] = self.model.likely(now_s, None if app is None else {app: 1.0})
+            self._asked[app] = self.model.likely(now_s, app)
         return self._asked[app]
 
     def learn(self, opened: FileOpened) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ghostdesk.kernel.resources import MIB
 from ghostdesk.prefetch.next_files import LikelyFile
@@ -28,6 +28,10 @@ class FileBudget:
     least_probability: float = 0.05
     wait_s: float = 0.01
     read_bytes_per_s: float = 100e6
+
+    def within(self, bytes_: float) -> FileBudget:
+        """The same with at most so many bytes in all."""
+        return replace(self, most_bytes=min(self.most_bytes, bytes_))
 
     def saved_s(self, size_bytes: float) -> float:
         """What a person is spared who opens a file of this size that was loaded."""

@@ -38,6 +38,7 @@ from ghostdesk.profiles.situation import Situation
 SESSION_GAP_S = 1800.0
 """A person who opened nothing for so long begins a new session, as far as files are concerned."""
 _CANDIDATES = 48
+_NO_CHANCES: Mapping[AppId, float] = {}
 _JUDGED = 400
 _LEAST = 1e-4
 _MOST = 1.0 - 1e-4
@@ -135,26 +136,33 @@ class NextFiles:
             for path in [path for path in self._keys if within(path, event.path)]:
                 self._forget(self._keys[path])
 
-    def likely(self, now_s: float, apps: Mapping[AppId, float] | None = None) -> tuple[LikelyFile, ...]:
-        """Files that may be opened in this session, likeliest first.
+    def knows(self, path: str) -> bool:
+        """Whether this file, or one in this folder, was ever opened."""
+        return path in self._keys or any(within(known, path) for known in self._keys)
+
+    def likely(
+        self, now_s: float, app: AppId | None = None, chances: Mapping[AppId, float] = _NO_CHANCES
+    ) -> tuple[LikelyFile, ...]:
+        """Files that may be opened in this session, likeliest first; those opened in it already are not listed.
 
         Args:
-            apps: the applications in question, each with the probability that it is used; without, those that the
-                person opens files with, as often as they do. What was opened in this session already is not listed.
+            app: the application that is being started; without, all that the person opens files with count as often as
+                they do so.
+            chances: of applications to be used in this session, where more is known than how often they are.
         """
         at = self._situation(now_s)
-        begins = self._begins(now_s)
-        if apps is None:
-            apps = {app: of.in_sessions for app, of in self._apps.items()}
-        opened = set() if begins else {key for keys in self._session.values() for key in keys}
+        kind = "session" if app is None else "launch"
+        asked = {one: max(of.in_sessions, min(chances.get(one, 0.0), 1.0)) for one, of in self._apps.items()}
+        if app is not None:
+            asked = {app: 1.0}
+        opened = set() if self._begins(now_s) else {key for keys in self._session.values() for key in keys}
         found: dict[AppId, LikelyFile] = {}
-        for app, chance in apps.items():
-            kind = "launch" if chance >= 1.0 else "session"
-            for key, (probability, best) in self._in_session(app, at, kind, min(max(chance, 0.0), 1.0)).items():
+        for one, chance in asked.items():
+            for key, (probability, best) in self._in_session(one, at, kind, chance).items():
                 if key in opened or (key in found and found[key].probability >= probability):
                     continue
                 code, why = _REASONS[best]
-                found[key] = LikelyFile(self._paths[key], app, probability, self._sizes[key], code, why)
+                found[key] = LikelyFile(self._paths[key], one, probability, self._sizes[key], code, why)
         return tuple(sorted(found.values(), key=lambda one: (-one.probability, one.path)))
 
     # Inside.

@@ -40,7 +40,7 @@ _BACKUPS = ("~", ".bak", ".part", ".crdownload", ".tmp")
 
 
 class LocalHomeFiles:
-    """`engines.protocol.HomeFiles` for the local engine.
+    """`engines.protocol.HomeFiles` for the local engine. Its calls may come from different threads.
 
     Args:
         records: the engine's folders and ghosts.
@@ -90,7 +90,7 @@ class LocalHomeFiles:
         for event in self._watch.read() if self._watch is not None else ():
             with contextlib.suppress(ValueError):  # a name that could not be written down
                 found += self._heard(event, now_s)
-        for user, waiting in self._filters.items():
+        for user, waiting in list(self._filters.items()):
             found += [(user, sized) for one in waiting.take(now_s) if (sized := self._sized(user, one)) is not None]
         return found
 

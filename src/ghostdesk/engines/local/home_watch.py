@@ -97,7 +97,7 @@ class HomeWatch:
     def remove(self, user: UserId) -> None:
         """Watch it no more. What the kernel still tells of it is passed over."""
         home = self._homes.pop(user, None)
-        for key, folder in [(key, folder) for key, folder in self._folders.items() if folder.user == user]:
+        for key, folder in [one for one in list(self._folders.items()) if one[1].user == user]:
             del self._folders[key]
             if home is not None:
                 path = os.fsencode(home / folder.path)
@@ -169,7 +169,7 @@ class HomeWatch:
         """Mark a folder and those within; raises `OSError` when the first cannot be, or is gone."""
         home = open_home(self._homes[top.user])
         try:
-            room = MAX_FOLDERS - sum(1 for one in self._folders.values() if one.user == top.user)
+            room = MAX_FOLDERS - sum(1 for one in list(self._folders.values()) if one.user == top.user)
             waiting = [top]
             for number in range(max(room, 0)):
                 if not waiting:
