@@ -252,10 +252,12 @@ class UserFiles:
 
     def _learnt(self, user: UserId) -> NextFiles:
         try:
-            return NextFiles.of(self._histories.load(user, self._clock.now_s()), self._zone)
+            model = NextFiles.of(self._histories.load(user, self._clock.now_s()), self._zone)
         except StoreError as error:
             log.warning("what somebody opened before is not known: %s", error)
             return NextFiles(self._zone)
+        model.end_session()
+        return model
 
     def _leave(self, user: UserId, ghost: Ghost) -> None:
         person = self._people.get(user)

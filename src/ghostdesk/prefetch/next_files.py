@@ -136,6 +136,11 @@ class NextFiles:
             for path in [path for path in self._keys if within(path, event.path)]:
                 self._forget(self._keys[path])
 
+    def end_session(self) -> None:
+        """The desktop in which files were opened is gone: what was opened in it counts as any other file again."""
+        self._end_session()
+        self._last_s = float("-inf")
+
     def knows(self, path: str) -> bool:
         """Whether this file, or one in this folder, was ever opened."""
         return path in self._keys or any(within(known, path) for known in self._keys)
