@@ -39,8 +39,9 @@ def test_what_is_opened_is_learnt_read_ahead_and_deleted(desk: Running) -> None:
     letter.write_text("a letter of some length\n" * 200)
     os.chown(letter, home.stat().st_uid, home.stat().st_gid)
     alice.post(f"/api/apps/{APP}/launch").raise_for_status()
-    wait_for(lambda: any(app_of(one) == APP for one in Path("/proc").glob("[0-9]*/environ")), what="the application")
-    opening = open_in_mousepad(f"Documents/{NAME}")
+    (ghost,) = [ghost for ghost, seen in desk.ghosts().items() if seen["owner"] == "alice"]
+    running_app = wait_for(lambda: environ_of(ghost), what="the application")
+    opening = open_in_mousepad(running_app, f"Documents/{NAME}")
     history = desk.state / "file-history/alice.jsonl"
     wait_for(history.exists, what="a history of files")
     (line,) = [json.loads(one) for one in history.read_text().splitlines()]
@@ -68,26 +69,27 @@ def prepared(client: httpx.Client) -> list[str]:
     return [one["what"] for one in client.get("/api/my/data").json()["prepared"]]
 
 
-def open_in_mousepad(path: str) -> subprocess.Popen[bytes]:
-    """Have the application in the one open desktop open a file, as its own menu would: by the application's program,
-    with its environment, among its processes."""
-    found = [one for one in Path("/proc").glob("[0-9]*/environ") if app_of(one) == APP]
-    assert found, "the application runs"
-    variables = found[0].read_bytes().split(b"\0")
-    enter = ["nsenter", "-t", found[0].parent.name, "-U", "-m", "-p", "-n", "-i", "-u", "--setuid", "1000", "--setgid"]
+def environ_of(ghost: str) -> Path | None:
+    """Of a process of the application in this desktop."""
+    wanted = {f"GHOSTDESK_APP={APP}".encode(), f"GHOSTDESK_GHOST={ghost}".encode()}
+    for one in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if wanted <= set(one.read_bytes().split(b"\0")):
+                return one
+        except OSError:
+            continue
+    return None
+
+
+def open_in_mousepad(environ: Path, path: str) -> subprocess.Popen[bytes]:
+    """Have the application open a file, as its own menu would: its program, with its environment, in its desktop."""
+    variables = environ.read_bytes().split(b"\0")
+    enter = ["nsenter", "-t", environ.parent.name, "-U", "-m", "-p", "-n", "-i", "-u", "--setuid", "1000", "--setgid"]
     return subprocess.Popen(
         [*enter, "1000", "env", "-i", *(os.fsdecode(one) for one in variables if one), "mousepad",
          "--disable-server", f"/home/user/{path}"],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-
-
-def app_of(environ: Path) -> str:
-    try:
-        variables = dict(one.split(b"=", 1) for one in environ.read_bytes().split(b"\0") if b"=" in one)
-    except OSError:
-        return ""
-    return variables.get(b"GHOSTDESK_APP", b"").decode()
 
 
 def evict(path: Path) -> None:
