@@ -17,7 +17,9 @@ from running import Running, missing_programs, running, wait_for
 pytestmark = [
     pytest.mark.desktop,
     pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}"),
-    pytest.mark.skipif(not (shutil.which("mousepad") and shutil.which("fincore")), reason="not installed: mousepad or fincore"),
+    pytest.mark.skipif(
+        not (shutil.which("mousepad") and shutil.which("fincore")), reason="not installed: mousepad or fincore"
+    ),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of files that are opened in a home"),
 ]
 APP, NAME = "org.xfce.mousepad", "telltale-letter.txt"

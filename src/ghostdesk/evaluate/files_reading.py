@@ -62,7 +62,8 @@ def read_file_log(path: Path, zone: tzinfo) -> FileLog:
                     user = (row["user"] or "").strip()
                     if not user:
                         raise ValueError("no user")
-                    people.setdefault(user, []).append(_opened(row, zone, latest_s))
+                    opened = _opened(row, zone, latest_s)
+                    people.setdefault(user, []).append(opened)
                     sources.setdefault((row.get("source") or "").strip())
                 except (ValueError, OverflowError, TypeError) as problem:
                     bad.append(f"line {rows.line_num}: {problem}")

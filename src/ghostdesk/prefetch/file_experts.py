@@ -17,6 +17,7 @@ _HALF_LIFE_S = 14 * 86_400.0
 _MOST_FILES = 512
 _ESCAPE = 0.5
 _BLOCK_HOURS = 3
+_FORGET = 0.98
 
 
 class Fading:
@@ -95,13 +96,13 @@ class SameFolder:
         folder_of: the folder of a key, "" for one that is gone.
     """
 
-    __slots__ = ("_ever", "_folder_of", "_last", "_stayed")
+    __slots__ = ("_ever", "_folder_of", "_last", "_stayed", "_steps")
 
     def __init__(self, folder_of: Callable[[AppId], str]) -> None:
         self._folder_of = folder_of
         self._ever = Fading()
         self._last: AppId | None = None
-        self._stayed = 0.5
+        self._stayed, self._steps = 1.0, 2.0
 
     def shares(self, situation: Situation = UNKNOWN) -> Shares:
         """See `NextAppExpert.shares`."""
@@ -111,7 +112,8 @@ class SameFolder:
         folder = self._folder_of(self._last)
         here = sum(share for key, share in ever.items() if self._folder_of(key) == folder)
         away = sum(ever.values()) - here
-        inside, outside = (self._stayed / here if here else 0.0), ((1.0 - self._stayed) / away if away else 0.0)
+        stays = self._stayed / self._steps
+        inside, outside = (stays / here if here else 0.0), ((1.0 - stays) / away if away else 0.0)
         known = sum(ever.values())
         return {
             key: share * known * (inside if self._folder_of(key) == folder else outside) for key, share in ever.items()
@@ -121,7 +123,7 @@ class SameFolder:
         """See `NextAppExpert.learn`."""
         if self._last is not None:
             same = self._folder_of(app) == self._folder_of(self._last)
-            self._stayed += 0.05 * (float(same) - self._stayed)
+            self._stayed, self._steps = _FORGET * self._stayed + same, _FORGET * self._steps + 1.0
         self._ever.learn(app, situation)
         self._last = app
 
