@@ -5,6 +5,7 @@ import json
 import stat
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ import pytest
 
 from ghostdesk.cli import main
 from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.prefetch.file_history import FileOpened
+from ghostdesk.store.file_histories import FileHistories
 from ghostdesk.store.personal import Deletion, Preparation
 from ghostdesk.store.sqlite import SqliteStore, open_store
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
@@ -185,3 +188,24 @@ def test_help_teaches(command: str) -> None:
         [sys.executable, "-m", "ghostdesk", command, "--help"], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0 and "page" in done.stdout
+
+
+def test_names_of_opened_files_are_exported_counted_and_deleted(tmp_path: Path) -> None:
+    fill(tmp_path)
+    kept = FileHistories(tmp_path / "s/file-history")
+    opened = [FileOpened(time.time(), AppId("writer"), "telltale.txt", 5)]
+    kept.append(ALICE, opened)
+    exported = json.loads(ghostdesk(tmp_path, "privacy", "export", "alice").stdout)
+    assert [one["path"] for one in exported["files_opened"]] == ["telltale.txt"]
+    shown = json.loads(ghostdesk(tmp_path, "privacy", "show", "alice", "--json").stdout)
+    assert {one["source"]: one["events"] for one in shown["consents"]}["files"] == 1
+    assert ghostdesk(tmp_path, "privacy", "delete", "alice", "--source", "camera", "--yes").returncode == 0
+    assert kept.users() == (ALICE,)
+    for words in (("delete", "alice", "--source", "files", "--yes"), ("delete", "alice", "--yes")):
+        kept.append(ALICE, opened)
+        assert ghostdesk(tmp_path, "privacy", *words).returncode == 0
+        assert kept.users() == ()
+    kept.append(ALICE, opened)
+    assert ghostdesk(tmp_path, "privacy", "consent", "alice", "files", "off").returncode == 0
+    left = b"".join(path.read_bytes() for path in (tmp_path / "s").rglob("*") if path.is_file())
+    assert b"telltale.txt" not in left

@@ -14,12 +14,11 @@ import httpx
 import pytest
 from running import Running, missing_programs, running, wait_for
 
+PROGRAMS = ("mousepad", "fincore", "nsenter")
 pytestmark = [
     pytest.mark.desktop,
     pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}"),
-    pytest.mark.skipif(
-        not (shutil.which("mousepad") and shutil.which("fincore")), reason="not installed: mousepad or fincore"
-    ),
+    pytest.mark.skipif(not all(map(shutil.which, PROGRAMS)), reason=f"not all installed: {', '.join(PROGRAMS)}"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root is told of files that are opened in a home"),
 ]
 APP, NAME = "org.xfce.mousepad", "telltale-letter.txt"

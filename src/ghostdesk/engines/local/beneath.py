@@ -87,7 +87,7 @@ def _openat2(home: int, path: str, flags: int) -> int:
     if "\0" in path or not path:
         raise NotOpened("bad-name")
     resolve = _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
-    how = _How(flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0, resolve)
+    how = _How(flags | os.O_CLOEXEC, 0, resolve)
     name = ctypes.c_char_p(os.fsencode(path))
     handle = _libc.syscall(_SYS_OPENAT2, home, name, ctypes.byref(how), ctypes.c_size_t(ctypes.sizeof(how)))
     if handle < 0:
