@@ -355,7 +355,13 @@ def _user_files(settings: Settings, engine: Engine, clock: Clock, loop: ControlL
         curve = loop.curve_of(user)
         return {one.app: one.probability for one in curve.apps} if curve is not None else {}
 
-    user_files.links = UserFileLinks(personal.book.keeps, chances, note=personal.note_prepared)
+    def spare_bytes() -> float:
+        seen, gate = loop.observer.conditions, loop.observer.gate
+        if seen is None:
+            return float("inf")
+        return 0.0 if gate.most_at_once == 0 else seen.memory_available_bytes * chosen.file_memory_share
+
+    user_files.links = UserFileLinks(personal.book.keeps, chances, spare_bytes, personal.note_prepared)
     personal.file_names.kept = user_files
     loop.executor.listeners.append(user_files.on_change)
     plane.heard.append(user_files.on_event)
