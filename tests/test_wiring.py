@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from ghostdesk.allocator.conditions_gate import Band, GateRules
+from ghostdesk.allocator.links import LinkRules
 from ghostdesk.config import load_settings
 from ghostdesk.kernel.clock import VirtualClock
 from ghostdesk.kernel.errors import ConfigError
-from ghostdesk.wiring import chosen_policy
+from ghostdesk.wiring import chosen_policy, gate_rules, link_rules
 
 
 def _settings(folder: Path, policy: str) -> Path:
@@ -30,3 +32,34 @@ def test_without_one_the_forecast_decides() -> None:
 def test_an_unknown_policy_is_refused_by_the_settings_name(tmp_path: Path, policy: str) -> None:
     with pytest.raises(ConfigError, match=r"pool\.policy: "):
         chosen_policy(load_settings(_settings(tmp_path, policy)), VirtualClock(0.0))
+
+
+def test_the_warming_gate_goes_by_the_settings(tmp_path: Path) -> None:
+    path = tmp_path / "ghostdesk.toml"
+    path.write_text("[context]\nwarming_gate = false\ncpu_pressure = [0.3, 2, 3]\npreconnect_picture_bytes = 1e6\n")
+    settings = load_settings(path)
+    rules = gate_rules(settings)
+    assert (rules.watch, rules.cpu, rules.memory) == (False, Band(0.3, 2.0, 3.0), GateRules().memory)
+    assert link_rules(settings).least_bytes_per_s == 0.5e6
+    assert gate_rules(load_settings(None)) == GateRules() and link_rules(load_settings(None)) == LinkRules()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("cpu_pressure = [0.3, 0.2, 0.9]", r"context\.cpu_pressure: .*do not rise"),
+        ("disk_in_use = [nan, 0.2, 0.9]", r"context\.disk_in_use"),
+        ("io_pressure = [0.1, 0.2]", r"context\.io_pressure"),
+        ("dwell_s = -1", r"context\.dwell_s"),
+        ("fault_hold_s = inf", r"context\.fault_hold_s"),
+        ("preconnect_budget_s = 0", r"context\.preconnect_budget_s"),
+        ("preconnect_picture_bytes = nan", r"context\.preconnect_picture_bytes"),
+    ],
+)
+def test_levels_that_make_no_sense_are_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "ghostdesk.toml"
+    path.write_text(f"[context]\n{text}\n")
+    with pytest.raises(ConfigError, match=named):
+        settings = load_settings(path)
+        gate_rules(settings)
+        link_rules(settings)

@@ -144,6 +144,29 @@ class PrefetchSettings:
     """Share of the memory that is free to be used, which files of one person may take at most."""
 
 
+Levels = tuple[float, float, float]
+
+
+@checked(frozen=True, config=_STRICT)
+class ContextSettings:
+    """When the host's condition holds back what is done ahead of time. Three levels each: below the first warming is as
+    usual, from the second it is slow, from the third it pauses; above 1 a step is never taken."""
+
+    warming_gate: bool = True
+    cpu_pressure: Levels = (0.4, 0.6, 0.9)
+    memory_pressure: Levels = (0.05, 0.1, 0.2)
+    io_pressure: Levels = (0.2, 0.4, 0.7)
+    memory_in_use: Levels = (0.85, 0.9, 0.95)
+    swap_in_use: Levels = (0.75, 0.85, 0.95)
+    disk_in_use: Levels = (0.9, 0.93, 0.97)
+    dwell_s: float = 30.0
+    """How long all must be well before warming gets one step nearer to usual."""
+    fault_hold_s: float = 60.0
+    preconnect_picture_bytes: float = 400e3
+    preconnect_budget_s: float = 2.0
+    """Browsers whose line needs longer than this for a picture are not connected ahead of time."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set."""
@@ -156,6 +179,7 @@ class Settings:
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     calendars: CalendarSettings = field(default_factory=CalendarSettings)
     prefetch: PrefetchSettings = field(default_factory=PrefetchSettings)
+    context: ContextSettings = field(default_factory=ContextSettings)
 
 
 def load_settings(path: Path | None) -> Settings:

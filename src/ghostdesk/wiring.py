@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import stat
 import time
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from ghostdesk.allocator.conditions_gate import Band, GateRules
+from ghostdesk.allocator.links import LinkRules
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.policies.choosing import chosen_setting
@@ -228,6 +231,43 @@ def pool_policy(settings: Settings) -> PoolPolicy:
     )
 
 
+def gate_rules(settings: Settings) -> GateRules:
+    """When warming is held back; raises `ConfigError` for levels that do not rise."""
+    chosen = settings.context
+    bands = {}
+    for name in ("cpu_pressure", "memory_pressure", "io_pressure", "memory_in_use", "swap_in_use", "disk_in_use"):
+        try:
+            bands[name] = Band(*getattr(chosen, name))
+        except ValueError as error:
+            raise ConfigError(
+                f"context.{name}: {error}.", "Give three rising levels: as usual below, slow from, paused from."
+            ) from None
+    if not (0.0 <= chosen.dwell_s < math.inf and 0.0 <= chosen.fault_hold_s < math.inf):
+        raise ConfigError("context.dwell_s and context.fault_hold_s must be 0 or more.", "Give seconds, such as 30.")
+    return GateRules(
+        cpu=bands["cpu_pressure"],
+        memory=bands["memory_pressure"],
+        io=bands["io_pressure"],
+        memory_use=bands["memory_in_use"],
+        swap=bands["swap_in_use"],
+        disk=bands["disk_in_use"],
+        dwell_s=chosen.dwell_s,
+        fault_hold_s=chosen.fault_hold_s,
+        watch=chosen.warming_gate,
+    )
+
+
+def link_rules(settings: Settings) -> LinkRules:
+    """What a line to a browser must do; raises `ConfigError` for amounts that are no amounts."""
+    picture_bytes, budget_s = settings.context.preconnect_picture_bytes, settings.context.preconnect_budget_s
+    if not (0.0 <= picture_bytes < math.inf and budget_s > 0.0):
+        raise ConfigError(
+            "context.preconnect_picture_bytes must be 0 or more, and context.preconnect_budget_s above 0.",
+            "Give bytes, such as 400000, and seconds, such as 2.",
+        )
+    return LinkRules(picture_bytes, budget_s)
+
+
 def chosen_policy(settings: Settings, clock: Clock) -> PolicyFeed | None:
     """The policy that the settings name, none where they name none; raises `ConfigError` for an unknown one."""
     if not settings.pool.policy:
@@ -394,7 +434,10 @@ def assemble(
     profiles = make_profiles(settings, served)
     watched: list[Callable[[], frozenset[GhostId]]] = []
     observer = HostObserver(
-        engine, memory_share=settings.pool.memory_share, watched=lambda: watched[0]() if watched else frozenset()
+        engine,
+        memory_share=settings.pool.memory_share,
+        watched=lambda: watched[0]() if watched else frozenset(),
+        rules=gate_rules(settings),
     )
     loop = ControlLoop(
         manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, hub, observer, supply, policy, clock,
@@ -410,6 +453,7 @@ def assemble(
     personal.links.discard_work = lambda: discard_work(settings.state.directory)
     user_files = _user_files(settings, engine, clock, loop, plane)
     watched.append(plane.watched)
+    plane.links.rules = link_rules(settings)
     relay.target = plane
     feed = ProfileFeed(store, profiles, sync, clock, telemetry.sources)
     follower = ModelFeed(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI
 
+from ghostdesk.control.context_view import ContextView, GateChange, GaugeView, LinkView
 from ghostdesk.control.service import (
     AbilityView,
     ActionView,
@@ -23,13 +24,36 @@ from ghostdesk.control.service import (
     Notice,
     StatusView,
 )
-from ghostdesk.kernel.conditions import ClientLink
+from ghostdesk.kernel.conditions import ClientLink, HostConditions, HostFault
 from ghostdesk.kernel.errors import GhostdeskError, NotAllowed, NotFound
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.server.serve import bind, serve
 from ghostdesk.store.protocol import LaunchRecord, StoredUser
 
 T = TypeVar("T")
+
+PRESSED = ContextView(
+    gate="paused",
+    gate_code="memory",
+    gate_text="Warming is paused: memory pressure is 23 %; this begins at 20 % and ends below 10 %.",
+    gate_since_s=1.7e9,
+    notes=("Warming is paused: memory pressure is 23 %; this begins at 20 % and ends below 10 %. Waiting: 2 steps.",),
+    changes=(GateChange(1.7e9, "Warming is paused: memory pressure is 23 %."),),
+    gauges=(
+        GaugeView("cpu", "CPU pressure", 0.12, 0.0, "steady", 0.4, 0.6, 0.9, None),
+        GaugeView("memory", "memory pressure", 0.23, 0.04, "rises", 0.05, 0.1, 0.2, None),
+        GaugeView("disk", "disk in use", 0.91, 0.01, "rises", 0.9, 0.93, 0.97, 360.0),
+    ),
+    links=(
+        LinkView(UserId("ada"), GhostId("g0"), "good", "round trip 18 ms", 0.02, 0.018, None, 0.0, 9000, 1.7e9),
+        LinkView(UserId("ben"), GhostId("g1"), "slow", "round trip 300 ms", 0.4, 0.3, 90e3, 0.4, 9000, 1.7e9),
+    ),
+    conditions=HostConditions(
+        1.7e9, load=1.5, memory_bytes=8e9, memory_available_bytes=3e9, swap_bytes=4e9, swap_free_bytes=3e9,
+        disk_bytes=1e11, disk_free_bytes=9e9, problems=("heat cannot be read: no such file",),
+        faults=(HostFault("oom-kill", "the kernel killed a process for want of memory"),),
+    ),
+)  # fmt: skip
 
 
 class MemoryAccounts:
@@ -194,6 +218,7 @@ class FakeDesktops:
             ),
             pool_target=2,
             pool_reason="Two spare desktops cover the arrivals of the next 20 s.",
+            context=PRESSED,
             forecasts=ForecastView(
                 "0003",
                 steps=900,

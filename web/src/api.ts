@@ -13,6 +13,8 @@ export interface Handle {
   path: string;
   duration_s: number;
   reason: string;
+  /** Whether to connect to it ahead, hidden: not over a line that takes long for a picture. */
+  preconnect: boolean;
 }
 
 export interface App {
@@ -88,6 +90,56 @@ export interface Status {
   pool_reason: string;
   problem: string;
   forecasts: Forecasts;
+  context: Context;
+}
+
+/** Something of the host that can get short; levels are from 0 to 1. */
+export interface Gauge {
+  code: string;
+  name: string;
+  level: number;
+  per_minute: number;
+  trend: string;
+  resume_at: number;
+  slow_at: number;
+  pause_at: number;
+  short_in_s: number | null;
+}
+
+/** The line to one person's browser. */
+export interface Link {
+  user: string;
+  ghost: string;
+  quality: string;
+  text: string;
+  rtt_s: number;
+  rtt_best_s: number;
+  bytes_per_s: number | null;
+  waiting_share: number;
+}
+
+/** How the host fares, and what is done otherwise because of it. */
+export interface Context {
+  gate: string;
+  gate_text: string;
+  notes: string[];
+  changes: { time_s: number; text: string }[];
+  gauges: Gauge[];
+  links: Link[];
+  conditions: {
+    load: number;
+    cpu_share: number;
+    memory_bytes: number;
+    memory_available_bytes: number;
+    swap_bytes: number;
+    swap_free_bytes: number;
+    disk_free_bytes: number;
+    disk_busy_share: number;
+    network_in_bytes_per_s: number;
+    network_out_bytes_per_s: number;
+    faults: { code: string; text: string }[];
+    problems: string[];
+  } | null;
 }
 
 export interface Notice {

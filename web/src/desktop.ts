@@ -52,6 +52,11 @@ export class Desktop {
     return Math.max(0, (this.connection?.retryAt ?? 0) - performance.now());
   }
 
+  /** Whether the page connects to the present desktop before it is opened. */
+  get connectsAhead(): boolean {
+    return this.preconnect && this.handle?.preconnect !== false;
+  }
+
   retryNow(): void {
     this.connection?.retryNow();
   }
@@ -163,7 +168,7 @@ export class Desktop {
       this.connection.handle = handle;
       if (this.connection.state !== "ended") return;
     }
-    if (!handle.active && !this.preconnect) return;
+    if (!handle.active && !this.connectsAhead) return;
     this.connection?.close();
     const connection = new Connection(this.layers, handle);
     this.connection = connection;

@@ -289,10 +289,15 @@ class Page {
     const { handle, state, painted, opening } = this.desktop;
     byId<HTMLButtonElement>("open").disabled = opening;
     byId("open-text").textContent = handle?.active ? "Return to your desktop" : "Open desktop";
-    const ready = handle !== null && state === "live" && painted;
+    const ahead = handle === null || handle.active || this.desktop.connectsAhead;
+    const ready = handle !== null && (!ahead || (state === "live" && painted));
     byId("ready-dot").className = `dot ${ready ? "dot-good" : "dot-idle"}`;
     byId("ready-text").textContent = handle
-      ? [handle.active ? "Your desktop is open." : ready ? "Your desktop is ready." : "Your desktop is being prepared.", handle.reason]
+      ? [
+          handle.active ? "Your desktop is open." : ready ? "Your desktop is ready." : "Your desktop is being prepared.",
+          handle.preconnect || handle.active ? "" : "Your line is slow: the picture comes when you open it.",
+          handle.reason,
+        ]
           .filter(Boolean)
           .join(" ")
       : "A desktop is made when you open it.";
@@ -327,7 +332,8 @@ function tokenFrom(text: string): string | null {
 }
 
 function preconnectWanted(): boolean {
-  return new URLSearchParams(location.search).get("preconnect") !== "off";
+  const line = (navigator as { connection?: { saveData?: boolean } }).connection;
+  return new URLSearchParams(location.search).get("preconnect") !== "off" && line?.saveData !== true;
 }
 
 function greeting(hour: number): string {

@@ -1,5 +1,6 @@
 // What the operator sees: ghosts, plan, launches, abilities. Refreshes itself while it is looked at.
 import { api, asApiError, type Action, type Forecasts, type Status } from "./api";
+import { renderContext } from "./context";
 import { byId, make, mebibytes, say, seconds } from "./dom";
 
 const EVERY_MS = 2000;
@@ -64,6 +65,7 @@ export function render(status: Status): void {
   byId("pool-reason").textContent = `Pool target ${status.pool_target}. ${status.pool_reason}`;
   say(byId("status-problem"), status.problem);
   renderForecasts(status.forecasts);
+  renderContext(status.context);
   fill(
     "ghosts-table",
     status.ghosts.map((ghost) => [

@@ -18,6 +18,7 @@ from rich.text import Text
 from ghostdesk.cli.accounts import checked_user, link_for, local_url
 from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
 from ghostdesk.cli.run import OPERATOR
+from ghostdesk.cli.show_context import render_context
 from ghostdesk.config import Settings
 from ghostdesk.control.profile_feed import read_surroundings
 from ghostdesk.kernel.errors import ConfigError
@@ -79,6 +80,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if found["problem"]:
         out.print(f"[yellow]{found['problem']}[/]")
     _print_forecasts(found["forecasts"])
+    out.print(render_context(found["context"]))
     ghosts = Table("ghost", "state", "whose", "hidden applications", "memory", "why", title="Ghosts")
     for g in found["ghosts"]:
         state = g["state"] + (f" ({g['pending']} …)" if g["pending"] else "")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from ghostdesk.control.context_view import ContextView
 from ghostdesk.control.personal_views import PersonalService
 from ghostdesk.kernel.conditions import ClientLink
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
@@ -139,6 +140,7 @@ class StatusView:
     problem: str = ""
     """Why the pool cannot be built at present, and when it is tried again; empty when all is well."""
     forecasts: ForecastView = ForecastView()
+    context: ContextView = field(default_factory=ContextView)
 
 
 @dataclass(frozen=True, slots=True)

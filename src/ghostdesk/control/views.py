@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ghostdesk.allocator.plan import Action
+from ghostdesk.control.context_view import context_view
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
 from ghostdesk.control.service import AbilityView, ActionView, ForecastView, GhostView, StatusView
@@ -39,6 +40,7 @@ def status_view(
         pool_reason=loop.plan.pool_reason,
         problem=" ".join(p for p in problems if p),
         forecasts=forecasts,
+        context=context_view(loop.observer, tuple(note.text for note in loop.plan.notes)),
     )
 
 
