@@ -52,7 +52,9 @@ class Running:
         settings = {"floor": 1, "ceiling": 4, **pool}
         self.config.write_text(
             f"[server]\nport = {self.port}\n[state]\ndirectory = '{self.state}'\nrun_directory = '{self.run}'\n"
-            "[forecast]\ntick_s = 0.5\n[pool]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items())
+            "[forecast]\ntick_s = 0.5\n"
+            "[context]\ncpu_pressure = [0.4, 2, 3]\nio_pressure = [0.2, 2, 3]\n"  # whatever runs beside the tests
+            "[pool]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items())
         )
         self.process: subprocess.Popen[str] | None = None
         self.log = root / "log"
