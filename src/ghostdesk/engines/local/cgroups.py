@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ghostdesk.engines.local.mounts import unescape
+from ghostdesk.engines.local.reclaim import Group, NoGroup, V1Group, V2Group
 from ghostdesk.kernel.errors import ConfigError, EngineError
 from ghostdesk.kernel.ids import GhostId
 
@@ -243,14 +244,14 @@ class Cgroups:
             return _read(group / "freezer.self_freezing").strip() == "1"
         return _read(group / "cgroup.freeze").strip() == "1"
 
-    def reclaim_file(self, ghost: GhostId) -> tuple[Path, str] | None:
-        """The file that pushes the ghost's memory out, and what to write into it; None where there is no such file."""
+    def memory_of(self, ghost: GhostId, pids: Sequence[int]) -> Group:
+        """What counts the ghost's memory and pushes it out, in whichever way the host has."""
         if self.trees.mode == "v2" and self.trees.unified is not None:
-            path = self.group(self.trees.unified, ghost) / "memory.reclaim"
-            current = _read(path.with_name("memory.current")).strip()
-            return (path, current) if path.exists() and current else None
-        group = self._v1("memory", ghost)
-        return (group / "memory.force_empty", "0") if group and (group / "memory.force_empty").exists() else None
+            v2 = self.group(self.trees.unified, ghost)
+            if (v2 / "memory.stat").exists():
+                return V2Group(v2)
+        v1 = self._v1("memory", ghost)
+        return V1Group(v1) if v1 is not None and (v1 / "memory.stat").exists() else NoGroup(tuple(pids))
 
     def use(self, ghost: GhostId) -> tuple[int, float]:
         """Memory in bytes (page cache included) and CPU seconds; 0 for what is unknown."""

@@ -24,9 +24,11 @@ from ghostdesk.engines.local.homes import Homes, idmap_works
 from ghostdesk.engines.local.limits import Facts, Limiter
 from ghostdesk.engines.local.mounts import unmount_all_under
 from ghostdesk.engines.local.namespaces import open_mapped_namespace
-from ghostdesk.engines.local.processes import continue_all, descendants, stop_all
+from ghostdesk.engines.local.processes import continue_all, descendants, is_alive, stop_all
+from ghostdesk.engines.local.reclaim import reclaim
 from ghostdesk.engines.local.records import GhostRecord, Records, clear_disk_errors, write_atomically
 from ghostdesk.engines.local.runtime import install_runtime
+from ghostdesk.engines.local.zram import zram_used_bytes
 from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
 from ghostdesk.ghosts.commands import (
     AttachHome,
@@ -213,11 +215,7 @@ class LocalEngine:
             case ReclaimMemory():
                 return self._reclaim(self._living(command.ghost))
             case CallBackMemory():
-                pids = self._builder.processes(self._living(command.ghost))
-                called = (
-                    sum(memory.advise(pid, memory.MADV_WILLNEED) for pid in pids) if memory.swap_total_bytes() else 0
-                )
-                return {"called_back_bytes": float(called)}
+                return self._call_back(self._living(command.ghost))
             case Destroy():
                 self._builder.destroy(command.ghost)
                 return {}
@@ -269,15 +267,30 @@ class LocalEngine:
     def _reclaim(self, record: GhostRecord) -> Facts:
         if memory.swap_total_bytes() == 0:
             return {"reclaimed_bytes": 0.0, "why": "no swap"}
-        pids = self._builder.processes(record)
-        before = memory.swapped_bytes(pids)
-        by_file = self._builder.cgroups.reclaim_file(record.ghost)
-        if by_file is not None:
-            memory.reclaim_by_file(*by_file)
-        else:
-            for pid in pids:
-                memory.advise(pid, memory.MADV_PAGEOUT)
-        return {"reclaimed_bytes": float(max(0, memory.swapped_bytes(pids) - before))}
+        pids = self._pids_with_network(record)
+        zram_before = zram_used_bytes()
+        done = reclaim(self._builder.cgroups.memory_of(record.ghost, pids), pids)
+        return {
+            "reclaimed_bytes": float(max(0, done.before.anonymous_bytes - done.after.anonymous_bytes)),
+            "kept_bytes": float(done.after.anonymous_bytes),
+            "swapped_bytes": float(done.after.swapped_bytes),
+            "zram_bytes": float(max(0, zram_used_bytes() - zram_before)),
+            "passes": float(done.passes),
+            "code": done.verdict.code,
+            "why": done.verdict.text,
+        }
+
+    def _call_back(self, record: GhostRecord) -> Facts:
+        if memory.swap_total_bytes() == 0:
+            return {"called_back_bytes": 0.0}
+        return {"called_back_bytes": float(sum(memory.call_back(pid) for pid in self._pids_with_network(record)))}
+
+    def _pids_with_network(self, record: GhostRecord) -> list[int]:
+        """Everything of the ghost, and its way out, which runs beside its namespaces."""
+        return [*self._builder.processes(record), *([record.network_pid] if self._network_runs(record) else [])]
+
+    def _network_runs(self, record: GhostRecord) -> bool:
+        return record.network_pid > 0 and is_alive(record.network_pid, record.network_start_ticks)
 
     def endpoint(self, ghost: GhostId) -> Endpoint:
         """Where the desktop answers; raises `NotFound`."""
