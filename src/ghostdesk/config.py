@@ -101,6 +101,28 @@ class PoolSettings:
 
 
 @checked(frozen=True, config=_STRICT)
+class ParkingSettings:
+    """Where the memory of parked ghosts goes. All off by default: swap is the whole host's, not the ghosts' alone."""
+
+    zram_bytes: float = 0.0
+    """Compressed swap in RAM that ghostdesk sets up and takes down again, before compression; 0 sets none up."""
+    zram_algorithm: str = "auto"
+    """The best that the kernel offers, or one by name."""
+    zram_priority: int = 100
+    swap_file_bytes: float = 0.0
+    """A swap file in the state folder, filled when the compressed swap is full; 0 makes none. Not encrypted."""
+    same_page_merging: bool = False
+    """Merge like pages of ghosts that are nobody's yet, with the kernel's KSM; ends for a ghost when it is bound."""
+
+    def __post_init__(self) -> None:
+        for name, value in (("zram_bytes", self.zram_bytes), ("swap_file_bytes", self.swap_file_bytes)):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"{name} must be 0 or more, and finite")
+        if not 0 <= self.zram_priority <= 32767:
+            raise ValueError("zram_priority must be between 0 and 32767")
+
+
+@checked(frozen=True, config=_STRICT)
 class ForecastSettings:
     """How the future is guessed."""
 
@@ -175,6 +197,7 @@ class Settings:
     state: StateSettings = field(default_factory=StateSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     pool: PoolSettings = field(default_factory=PoolSettings)
+    parking: ParkingSettings = field(default_factory=ParkingSettings)
     forecast: ForecastSettings = field(default_factory=ForecastSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     calendars: CalendarSettings = field(default_factory=CalendarSettings)

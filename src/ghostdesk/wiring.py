@@ -41,6 +41,8 @@ from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.control.user_files import Links as UserFileLinks
 from ghostdesk.control.user_files import UserFiles
 from ghostdesk.engines.protocol import AgentEvents, Engine, HasHomeFiles
+from ghostdesk.engines.local.parking_swap import ParkingSwap, SwapWish
+from ghostdesk.engines.protocol import Ability, AgentEvents, Engine
 from ghostdesk.evaluate.arrivals_events import history_of_events
 from ghostdesk.ghosts.ghost import DesktopTemplate, GhostState
 from ghostdesk.ghosts.pool import GhostDesktopManager
@@ -135,8 +137,24 @@ def load_engine(settings: Settings) -> Engine:
         build_timeout_s=settings.engine.build_timeout_s,
         network=settings.engine.network,
         **({"pin_cores": True} if settings.engine.pin_cores else {}),  # only engines that know it are told
+        **({"same_page_merging": True} if settings.parking.same_page_merging else {}),
     )
     return engine
+
+
+def parking_swap(settings: Settings) -> ParkingSwap:
+    """The swap that is ours on this host."""
+    return ParkingSwap(settings.state.directory)
+
+
+def swap_wish(settings: Settings) -> SwapWish:
+    """What of it the operator asked for: nothing, unless desktops run on this host."""
+    if settings.engine.name != "local":
+        return SwapWish()
+    parking = settings.parking
+    return SwapWish(
+        int(parking.zram_bytes), parking.zram_algorithm, parking.zram_priority, int(parking.swap_file_bytes)
+    )
 
 
 def store_path(settings: Settings) -> Path:
@@ -313,11 +331,14 @@ class Ghostdesk:
     curves: CurveFeed
     user_files: UserFiles
     recovered: Recovered = field(default_factory=Recovered)
+    swap: tuple[Ability, ...] = ()
+    """What became of the swap that the settings ask for."""
     _tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
     async def start(self, on_step: Callable[[str], None] = lambda _text: None, *, ticking: bool = True) -> None:
         """Prepare the host, take over what still runs, learn from history, and (if `ticking`) start the loop."""
         on_step("preparing the host")
+        self.swap = await asyncio.to_thread(parking_swap(self.settings).set_up, swap_wish(self.settings))
         await self.engine.start()
         await self.plane.personal.load()
         on_step("looking for desktops that still run")
@@ -374,6 +395,8 @@ class Ghostdesk:
         for ghost in list(self.loop.manager):
             await self.hub.disconnect(ghost.ghost)
         await self.engine.stop(keep_ghosts=keep_ghosts)
+        if not keep_ghosts and (left := await asyncio.to_thread(parking_swap(self.settings).take_down)):
+            log.warning("swap of ours is still there (%s); `ghostdesk clean` tries again", left)
         if not keep_ghosts:
             for claim in await self.journal.run(self.store.claims):
                 await self.journal.quietly(lambda gone=claim.ghost: self.store.delete_claim(gone))  # type: ignore[misc]

@@ -24,7 +24,14 @@ from ghostdesk.server.guard import PublicAddress, local_origins
 from ghostdesk.server.serve import bind, serve
 from ghostdesk.server.static import load_page
 from ghostdesk.store.protocol import Store, StoredUser
-from ghostdesk.wiring import Ghostdesk, assemble, load_engine, open_settings_store, sole_control_plane
+from ghostdesk.wiring import (
+    Ghostdesk,
+    assemble,
+    load_engine,
+    open_settings_store,
+    parking_swap,
+    sole_control_plane,
+)
 
 OPERATOR = UserId("operator")
 _POOL_PATIENCE_S = 60.0
@@ -116,7 +123,7 @@ async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: Callable[[str], None]
 
 
 def _say_abilities(desk: Ghostdesk) -> None:
-    for ability in desk.engine.abilities():
+    for ability in (*desk.swap, *desk.engine.abilities()):
         if not ability.available:
             err.print(f"[yellow]without {ability.name}:[/] {ability.detail} [dim]{ability.mend}[/]")
     found = desk.recovered
@@ -166,4 +173,6 @@ async def _clean(settings: Settings) -> int:
     if any(a.name == DESKTOPS and not a.available for a in engine.abilities()) and not found:
         raise ConfigError("Desktops cannot run here, and none were found.", "`ghostdesk doctor` says why.")
     await engine.stop(keep_ghosts=False)
+    if left := parking_swap(settings).take_down():
+        err.print(f"[yellow]warning:[/] swap of ours is still there: {left}")
     return len(found)
