@@ -17,6 +17,7 @@ from ghostdesk.bench.render import Report, table, to_json
 from ghostdesk.bench.rungs import Rung
 from ghostdesk.bench.signin import run_sign_in_bench
 from ghostdesk.cli.accounts import link_for
+from ghostdesk.cli.bench_density import density
 from ghostdesk.cli.bench_forecast import forecast
 from ghostdesk.cli.bench_plan import plan
 from ghostdesk.cli.bench_pool import BenchPool, GatedPlane
@@ -30,6 +31,7 @@ from ghostdesk.server.serve import bind, serve
 from ghostdesk.wiring import Ghostdesk
 
 app = typer.Typer(no_args_is_help=True, help="Measure, on this machine, with real desktops and applications.")
+app.command()(density)
 app.command()(forecast)
 app.command()(plan)
 PlotOption = Annotated[Path | None, typer.Option(help="Also draw it: PATH.png and PATH.svg (needs the bench extra).")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
@@ -14,6 +15,7 @@ from ghostdesk.ghosts.commands import (
     AgentCommand,
     AttachHome,
     Build,
+    CallBackMemory,
     Command,
     Destroy,
     EngineCommand,
@@ -112,8 +114,8 @@ class Executor:
             if not self._still(ghost, what):
                 log.info("%s of %s was superseded", what, ghost.ghost)
                 return outcomes
-            if what == "claim" and isinstance(command, AgentCommand):
-                self.spawn(self._one(command))  # the person does not wait for the agent's bookkeeping
+            if what == "claim" and isinstance(command, AgentCommand | CallBackMemory):
+                self.spawn(self._one(command))  # the person waits neither for bookkeeping nor for the last page
                 continue
             outcome = await self._one(command)
             outcomes.append(outcome)
@@ -160,7 +162,8 @@ class Executor:
     async def _one(self, command: Command) -> Outcome:
         if isinstance(command, AgentCommand):
             return await self._agents.apply(command)
-        async with self._locks[command.ghost]:
+        # Pages may come back while anything else happens; a claim must not wait for the last of them.
+        async with contextlib.nullcontext() if isinstance(command, CallBackMemory) else self._locks[command.ghost]:
             return await self._engine_command(command)
 
     async def _engine_command(self, command: EngineCommand) -> Outcome:
