@@ -32,7 +32,7 @@ from ghostdesk.control.policy_feed import PolicyFeed
 from ghostdesk.control.supply import Supply
 from ghostdesk.engines.protocol import AgentLink
 from ghostdesk.ghosts.commands import Outcome, ShowApp
-from ghostdesk.ghosts.events import Lost, ReleaseRequested, ResizeRequested
+from ghostdesk.ghosts.events import Lost, ReleaseRequested, ResizeRequested, WakeRequested
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
@@ -266,6 +266,9 @@ class ControlLoop:
             step, _ = await self.executor.carry_out(found.ghost.ghost, self.transition.prepare_instance(found, user))
             if step.refused:
                 return None
+        elif found.ghost.state is GhostState.PARKED:
+            # Its pages come back from swap while the person is still on the page; a claim may cut in at any time.
+            self.executor.spawn(self.executor.carry_out(found.ghost.ghost, WakeRequested(f"{user} is at the door")))
         ghost = self.manager.get(found.ghost.ghost)
         return Served(ghost, found.path, self.clock.now_s() - started_s, found.why)
 

@@ -7,6 +7,7 @@ it is simulated. Faults are injected through the host: `SimulatedHost.fail`, `ta
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -79,7 +80,8 @@ class SimulatedEngine:
             if isinstance(command, SetLimits | Freeze | Thaw) and self._host.instant(command) and not lock.locked():
                 self._change(self._living(command.ghost), command)  # nothing can come between
             else:
-                async with lock:
+                # Pages come back beside whatever else happens, as on a real host.
+                async with contextlib.nullcontext() if isinstance(command, CallBackMemory) else lock:
                     await self._carry_out(command)
         except GhostdeskError as raised:
             error = raised

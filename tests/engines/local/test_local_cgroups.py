@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ghostdesk.engines.local.cgroups import Cgroups, Hierarchies, detect
+from ghostdesk.engines.local.reclaim import NoGroup, V2Group
 from ghostdesk.kernel.errors import ConfigError, EngineError
 from ghostdesk.kernel.ids import GhostId
 
@@ -99,7 +100,9 @@ def test_fake_v2_tree_gets_delegation(tmp_path: Path) -> None:
     (group / "memory.current").write_text("12345\n")
     (group / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
     assert groups.use(G1) == (12345, 2.5)
-    assert groups.reclaim_file(G1) == (group / "memory.reclaim", "12345")
+    assert groups.memory_of(G1, [7]) == NoGroup((7,))
+    (group / "memory.stat").write_text("anon 4096\n")
+    assert groups.memory_of(G1, [7]) == V2Group(group)
 
 
 def test_without_groups_nothing_freezes_by_them() -> None:

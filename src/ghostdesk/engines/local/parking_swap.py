@@ -162,7 +162,7 @@ class ParkingSwap:
             table = json.loads(self._record_path.read_text())
             zram = ZramDevice(**table["zram"]) if table.get("zram") else None
             return _Record(str(table["boot"]), zram, str(table.get("file", "")), int(table.get("file_bytes", 0)))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return _Record()
 
     def _write(self, record: _Record) -> None:
