@@ -32,6 +32,9 @@ def test_settings_are_read(tmp_path: Path) -> None:
         ("[pool]\nflor = 1", "pool.flor"),
         ('[pool]\nfloor = "many"', "pool.floor"),
         ("[pool", "not TOML"),
+        ("[parking]\nzram_bytes = -1", "zram_bytes must be 0 or more"),
+        ("[parking]\nswap_file_bytes = inf", "swap_file_bytes must be 0 or more"),
+        ("[parking]\nzram_priority = 99999", "zram_priority must be between"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, named: str) -> None:

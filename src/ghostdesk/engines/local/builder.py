@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ghostdesk.engines.local import network, pagecache
+from ghostdesk.engines.local import network, pagecache, samepage
 from ghostdesk.engines.local.cgroups import Cgroups
 from ghostdesk.engines.local.homes import Homes, make_home
 from ghostdesk.engines.local.io_priority import as_ghost
@@ -74,6 +74,7 @@ class Builder:
         network: "outbound" or "isolated": the most that a template may get.
         shared_slots: whether homes are mounted into slots, which then must be shared mounts.
         uid_lock: held while a uid is chosen.
+        merge: whether ghosts are started with same-page merging, until they are bound.
     """
 
     records: Records
@@ -85,6 +86,7 @@ class Builder:
     network: str
     shared_slots: bool
     uid_lock: threading.Lock
+    merge: bool = False
 
     def build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> Facts:
         """Start a desktop and wait for its screen; on failure nothing of it stays.
@@ -130,7 +132,8 @@ class Builder:
             usr_merged=usr_links(),
             firefox_policies=not Path("/etc/firefox").exists(),
         )
-        command = [*drop_rights(record.uid), *bwrap_arguments(plan, SESSION)]
+        launcher = samepage.LAUNCHER if self.merge else ()
+        command = [*drop_rights(record.uid), *launcher, *bwrap_arguments(plan, SESSION)]
         with as_ghost():
             _, pid, start_ticks = start_sandbox(
                 command,
@@ -164,6 +167,7 @@ class Builder:
                 network="outbound" if outbound else "isolated",
                 uid=uid,
                 boot=boot_id(),
+                merging=self.merge,
                 created_s=time.time(),
             )
             self.records.write(record)

@@ -11,10 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ghostdesk.engines.local import abilities, memory, network, pagecache
+from ghostdesk.engines.local import abilities, memory, network, pagecache, samepage
 from ghostdesk.engines.local.builder import Builder
 from ghostdesk.engines.local.cgroup_writer import CgroupWriter
 from ghostdesk.engines.local.cgroups import Cgroups, detect
@@ -51,6 +52,8 @@ from ghostdesk.kernel.resources import Resources
 
 _T = TypeVar("_T")
 BUILDS_AT_ONCE = 2
+MERGE_AFTER_S = 3.0
+"""A desktop that was just built changes its pages too fast to be worth merging."""
 THREADS = 8
 NETWORKS = ("outbound", "isolated")
 
@@ -65,6 +68,7 @@ class LocalEngine:
         build_timeout_s: how long a new desktop's screen may take to answer.
         network: "outbound" or "isolated"; a template can ask for less, not for more.
         pin_cores: whether desktops limited to a whole number of cores are pinned to some (see `cpu_pins`).
+        same_page_merging: whether like pages of ghosts that are nobody's yet are merged, where that can be ended.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class LocalEngine:
         build_timeout_s: float = 20.0,
         network: str = "outbound",
         pin_cores: bool = False,
+        same_page_merging: bool = False,
     ) -> None:
         if network not in NETWORKS:
             raise ConfigError(f"network = {network!r} is unknown.", f"Use one of: {', '.join(NETWORKS)}.")
@@ -84,6 +89,9 @@ class LocalEngine:
         self._build_timeout_s = build_timeout_s
         self._wanted_network = network
         self._pin_cores = pin_cores
+        self._want_merging = same_page_merging
+        self._scanning: asyncio.Task[None] | None = None
+        self._stopping = threading.Event()
         self._idmap_problem = ""
         self._home_files = LocalHomeFiles(self._records)
         self._started: Builder | None = None
@@ -119,6 +127,7 @@ class LocalEngine:
             network="isolated" if network.unusable() else self._wanted_network,
             shared_slots=not self._idmap_problem,
             uid_lock=threading.Lock(),
+            merge=self._want_merging and not samepage.problem(),
         )
         for ghost in list(records.ghosts()):
             record = records.read(ghost)
@@ -189,6 +198,7 @@ class LocalEngine:
                 if isinstance(command, Build):
                     async with self._builds:
                         facts = await self._in_thread(lambda: self._carry_out(command))
+                    self._merge_soon()
                 else:
                     facts = await self._in_thread(lambda: self._carry_out(command))
             return Outcome(command, None, time.perf_counter() - started_s, facts)
@@ -242,7 +252,30 @@ class LocalEngine:
         record = self._living(command.ghost)
         others = [other for name in self._records.ghosts() if (other := self._records.read(name)) is not None]
         self._builder.remember_files(record)
+        if record.merging:
+            record = self._end_merging(record)
         return {"attached": self._builder.homes.attach(record, command.user, others).attached}
+
+    def _end_merging(self, record: GhostRecord) -> GhostRecord:
+        """Before anything of its owner is in it. Frozen processes cannot end it, so they run for that moment."""
+        frozen = self._is_frozen(record)
+        if frozen:
+            self._thaw(record)
+        samepage.end_merging(lambda: self._builder.processes(record))
+        if frozen:
+            self._freeze(record)
+        ended = replace(record, merging=False)
+        self._records.write(ended)
+        return ended
+
+    def _merge_soon(self) -> None:
+        """Have like pages of new ghosts merged, once they have settled; one scan serves all that came meanwhile."""
+        if self._builder.merge and (self._scanning is None or self._scanning.done()):
+            self._scanning = asyncio.create_task(self._merge())
+
+    async def _merge(self) -> None:
+        await asyncio.sleep(MERGE_AFTER_S)
+        await self._in_thread(lambda: samepage.scan(self._stopping))
 
     def _is_frozen(self, record: GhostRecord) -> bool:
         if self._builder.cgroups.kind != "none":
@@ -321,6 +354,7 @@ class LocalEngine:
         homes = self._records.homes_dir
         disk = block_device_of(next(path for path in (homes, *homes.parents) if path.exists()))
         told = abilities.describe(trees, self._idmap_problem, self._wanted_network, disk)
+        told = (*told, *samepage.ability(self._want_merging))
         return told if self._started else (abilities.desktops(), *told)
 
     def capacity(self) -> Resources:
@@ -333,6 +367,10 @@ class LocalEngine:
 
     async def stop(self, *, keep_ghosts: bool) -> None:
         """Leave the host; with `keep_ghosts` false every ghost, mount, cgroup and socket of ours goes. Homes stay."""
+        self._stopping.set()
+        if self._scanning is not None:
+            self._scanning.cancel()
+            await asyncio.gather(self._scanning, return_exceptions=True)
         try:
             if self._started is not None and not keep_ghosts:
                 await self._destroy_all()

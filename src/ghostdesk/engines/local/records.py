@@ -91,6 +91,7 @@ class GhostRecord:
         owner: whose home is attached.
         attached: how: "", "idmap" (mounted) or "rename" (moved into the slot).
         home_inode: inode of the user's home, written before it is moved, so that it is found wherever a crash left it.
+        merging: whether its processes' like pages may be merged with other ghosts'; never once it has an owner.
         created_s: when it was built, seconds since 1970-01-01 UTC.
         gpu: what it holds of a GPU (`gpu.grant_to_text`); "" for nothing.
     """
@@ -107,6 +108,7 @@ class GhostRecord:
     owner: UserId | None = None
     attached: str = ""
     home_inode: int = 0
+    merging: bool = False
     created_s: float = 0.0
     gpu: str = ""
 
