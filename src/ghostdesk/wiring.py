@@ -40,9 +40,8 @@ from ghostdesk.control.supply import Supply
 from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.control.user_files import Links as UserFileLinks
 from ghostdesk.control.user_files import UserFiles
-from ghostdesk.engines.protocol import AgentEvents, Engine, HasHomeFiles
 from ghostdesk.engines.local.parking_swap import ParkingSwap, SwapWish
-from ghostdesk.engines.protocol import Ability, AgentEvents, Engine
+from ghostdesk.engines.protocol import Ability, AgentEvents, Engine, HasHomeFiles
 from ghostdesk.evaluate.arrivals_events import history_of_events
 from ghostdesk.ghosts.ghost import DesktopTemplate, GhostState
 from ghostdesk.ghosts.pool import GhostDesktopManager
