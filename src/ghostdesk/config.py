@@ -153,6 +153,18 @@ class CalendarSettings:
 
 
 @checked(frozen=True, config=_STRICT)
+class HomeSettings:
+    """Where users' homes are; without `remote` on this host, under the state directory."""
+
+    remote: str = ""
+    """A server: "sshfs:{user}@files.example.org:/home/{user}", or "rclone:REMOTE:folder/{user}"."""
+    options: tuple[str, ...] = ()
+    """More options of sshfs (what follows -o) or rclone."""
+    cache_bytes: float = 2.0 * 1024**3
+    """Most bytes of a person's files that rclone keeps on this host."""
+
+
+@checked(frozen=True, config=_STRICT)
 class PrefetchSettings:
     """What is loaded before it is asked for."""
 
@@ -201,6 +213,7 @@ class Settings:
     forecast: ForecastSettings = field(default_factory=ForecastSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     calendars: CalendarSettings = field(default_factory=CalendarSettings)
+    homes: HomeSettings = field(default_factory=HomeSettings)
     prefetch: PrefetchSettings = field(default_factory=PrefetchSettings)
     context: ContextSettings = field(default_factory=ContextSettings)
 

@@ -41,6 +41,7 @@ from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.control.user_files import Links as UserFileLinks
 from ghostdesk.control.user_files import UserFiles
 from ghostdesk.engines.local.parking_swap import ParkingSwap, SwapWish
+from ghostdesk.engines.local.remote_homes import RemoteSource
 from ghostdesk.engines.protocol import Ability, AgentEvents, Engine, HasHomeFiles
 from ghostdesk.evaluate.arrivals_events import history_of_events
 from ghostdesk.ghosts.ghost import DesktopTemplate, GhostState
@@ -122,6 +123,11 @@ class _Relay(AgentEvents):
             self.target.on_agent_lost(ghost)
 
 
+def remote_source(settings: Settings) -> RemoteSource:
+    """Where homes are on a server; raises `ConfigError` for what is no such place."""
+    return RemoteSource.parse(settings.homes.remote, settings.homes.options, settings.homes.cache_bytes)
+
+
 def load_engine(settings: Settings) -> Engine:
     """The engine that the settings name, found by its entry point; raises `ConfigError` for an unknown one."""
     found = {point.name: point for point in entry_points(group="ghostdesk.engines")}
@@ -137,6 +143,7 @@ def load_engine(settings: Settings) -> Engine:
         network=settings.engine.network,
         **({"pin_cores": True} if settings.engine.pin_cores else {}),  # only engines that know it are told
         **({"same_page_merging": True} if settings.parking.same_page_merging else {}),
+        **({"remote_homes": remote_source(settings)} if settings.homes.remote else {}),
     )
     return engine
 

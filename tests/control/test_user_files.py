@@ -34,6 +34,7 @@ class FakeHomes:
     watched: dict[UserId, GhostId] = field(default_factory=dict)
     loads: list[HomeLoad] = field(default_factory=list)
     stopped: str = ""
+    forgotten: list[UserId] = field(default_factory=list)
 
     def watch(self, ghost: GhostId, user: UserId) -> str:
         self.watched[user] = ghost
@@ -41,6 +42,9 @@ class FakeHomes:
 
     def unwatch(self, user: UserId) -> None:
         self.watched.pop(user, None)
+
+    def forget(self, user: UserId) -> None:
+        self.forgotten.append(user)
 
     def events(self, now_s: float) -> Sequence[tuple[UserId, FileEvent]]:
         found, self.happened = self.happened, []
@@ -229,6 +233,7 @@ async def test_deletion_leaves_no_byte_and_the_model_forgets(setting: Setting, s
     await setting.world.clock.run(setting.world.executor.settle())
     left = b"".join(path.read_bytes() for path in setting.world.folder.rglob("*") if path.is_file())
     assert b"telltale" not in left
+    assert ADA in setting.homes.forgotten
     await setting.later(DAY_S)
     setting.homes.loads.clear()
     setting.world.plane.on_user_event(UsageEvent(setting.world.clock.now_s(), EventKind.APP_LAUNCH, ADA, WRITER))

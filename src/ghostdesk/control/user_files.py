@@ -208,6 +208,8 @@ class UserFiles:
             if person is not None:
                 person.model, person.loaded, person.session = NextFiles(self._zone), {}, set()
             self._histories.forget(user)
+        if self._files is not None:
+            self._files.forget(user)
 
     def keep_only(self, allowed: Callable[[UserId], bool]) -> tuple[UserId, ...]:
         """Remove what is kept of all others; returns whose went."""

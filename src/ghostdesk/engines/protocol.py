@@ -187,6 +187,10 @@ class HomeFiles(Protocol):
         """Tell no more."""
         ...
 
+    def forget(self, user: UserId) -> None:
+        """Remove copies of a person's files that were kept to be quicker; the files themselves stay."""
+        ...
+
     def events(self, now_s: float) -> Sequence[tuple[UserId, FileEvent]]:
         """What happened since the last call, in order; openings come two seconds late."""
         ...

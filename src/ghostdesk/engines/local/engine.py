@@ -29,6 +29,7 @@ from ghostdesk.engines.local.namespaces import open_mapped_namespace
 from ghostdesk.engines.local.processes import continue_all, descendants, is_alive, stop_all
 from ghostdesk.engines.local.reclaim import reclaim
 from ghostdesk.engines.local.records import GhostRecord, Records, clear_disk_errors, write_atomically
+from ghostdesk.engines.local.remote_homes import RemoteHomes, RemoteSource
 from ghostdesk.engines.local.runtime import install_runtime
 from ghostdesk.engines.local.zram import zram_used_bytes
 from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
@@ -69,6 +70,7 @@ class LocalEngine:
         network: "outbound" or "isolated"; a template can ask for less, not for more.
         pin_cores: whether desktops limited to a whole number of cores are pinned to some (see `cpu_pins`).
         same_page_merging: whether like pages of ghosts that are nobody's yet are merged, where that can be ended.
+        remote_homes: where homes are on a server (see `remote_homes.RemoteSource`).
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class LocalEngine:
         network: str = "outbound",
         pin_cores: bool = False,
         same_page_merging: bool = False,
+        remote_homes: RemoteSource | None = None,
     ) -> None:
         if network not in NETWORKS:
             raise ConfigError(f"network = {network!r} is unknown.", f"Use one of: {', '.join(NETWORKS)}.")
@@ -93,7 +96,9 @@ class LocalEngine:
         self._scanning: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
         self._idmap_problem = ""
-        self._home_files = LocalHomeFiles(self._records)
+        kept = self._records.state_dir / "remote-cache"
+        self._remote_homes = RemoteHomes(remote_homes, kept) if remote_homes is not None else None
+        self._home_files = LocalHomeFiles(self._records, remote=self._remote_homes)
         self._started: Builder | None = None
         self._threads: ThreadPoolExecutor | None = None
         self._conditions = ConditionsReader(self._records.state_dir)
@@ -116,7 +121,7 @@ class LocalEngine:
         host = abilities.capacity()
         writer = CgroupWriter(cgroups, lambda: block_device_of(records.homes_dir), host.cpu_cores)
         self._idmap_problem = idmap_works(records.state_dir, open_mapped_namespace)
-        homes = Homes(records, idmap=not self._idmap_problem)
+        homes = Homes(records, idmap=not self._idmap_problem, remote=self._remote_homes)
         self._started = Builder(
             records=records,
             cgroups=cgroups,
@@ -125,7 +130,7 @@ class LocalEngine:
             runtime=install_runtime(records.state_dir / "runtime"),
             build_timeout_s=self._build_timeout_s,
             network="isolated" if network.unusable() else self._wanted_network,
-            shared_slots=not self._idmap_problem,
+            shared_slots=not self._idmap_problem or self._remote_homes is not None,
             uid_lock=threading.Lock(),
             merge=self._want_merging and not samepage.problem(),
         )

@@ -19,6 +19,7 @@ from ghostdesk.engines.local.home_loader import Order, Report
 from ghostdesk.engines.local.home_watch import HomeEvent, HomeWatch
 from ghostdesk.engines.local.processes import PROC
 from ghostdesk.engines.local.records import Records
+from ghostdesk.engines.local.remote_homes import RemoteHomes
 from ghostdesk.engines.protocol import HomeLoad, HomeLoaded
 from ghostdesk.kernel.ids import AppId, GhostId, UserId, app_id
 from ghostdesk.prefetch.file_history import (
@@ -45,11 +46,13 @@ class LocalHomeFiles:
     Args:
         records: the engine's folders and ghosts.
         limit_s: most time one load takes.
+        remote: where homes are on a server.
     """
 
-    def __init__(self, records: Records, limit_s: float = LIMIT_S) -> None:
+    def __init__(self, records: Records, limit_s: float = LIMIT_S, remote: RemoteHomes | None = None) -> None:
         self._records = records
         self._limit_s = limit_s
+        self._remote = remote
         self._watch: HomeWatch | None = None
         self._homes: dict[UserId, Path] = {}
         self._filters: dict[UserId, OpenFilter] = {}
@@ -83,6 +86,12 @@ class LocalHomeFiles:
             self._watch.remove(user)
         self._homes.pop(user, None)
         self._filters.pop(user, None)
+
+    def forget(self, user: UserId) -> None:
+        """See `HomeFiles.forget`."""
+        if self._remote is not None:
+            ghosts = [self._records.read(ghost) for ghost in self._records.ghosts()]
+            self._remote.forget(user, any(one is not None and one.owner == user for one in ghosts))
 
     def events(self, now_s: float) -> Sequence[tuple[UserId, FileEvent]]:
         """See `HomeFiles.events`."""

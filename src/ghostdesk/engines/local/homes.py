@@ -6,6 +6,8 @@ Two ways, chosen by what the host allows:
   home belongs to `INSIDE_UID`; the folder that holds them all is closed to everybody but us.
 - `rename`: the home is moved into the slot and back. Its inode is written to the record before it moves, so wherever a
   crash leaves it, `give_back` finds it.
+
+Where homes are on a server, both give way to `remote`: the home is mounted into the slot from there.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from ghostdesk.engines.local.mounts import attach_idmapped, mounted_under, unmount_all_under
 from ghostdesk.engines.local.records import GhostPaths, GhostRecord, Records, clear_disk_errors
+from ghostdesk.engines.local.remote_homes import RemoteHomes, is_mounted
 from ghostdesk.engines.local.sandbox import INSIDE_UID
 from ghostdesk.kernel.errors import Conflict, EngineError
 from ghostdesk.kernel.ids import UserId
@@ -68,10 +71,12 @@ class Homes:
     Args:
         records: where everything is.
         idmap: whether id-mapped mounts work here; else homes are moved.
+        remote: where homes are on a server.
     """
 
-    def __init__(self, records: Records, *, idmap: bool) -> None:
+    def __init__(self, records: Records, *, idmap: bool, remote: RemoteHomes | None = None) -> None:
         self._records = records
+        self._remote = remote
         self._idmap = idmap
         self._disk_uid = INSIDE_UID if os.geteuid() == 0 else os.geteuid()
 
@@ -93,6 +98,8 @@ class Homes:
             )
         if record.owner == user and self._is_attached(record):
             return record
+        if self._remote is not None:
+            return self._attach_remote(record, user, self._remote)
         away = [other for other in others if other.owner == user and other.attached == "rename" and other != record]
         if away and not self.path(user).exists():
             raise EngineError(f"The home of {user} is in ghost {away[0].ghost}.", f"Destroy {away[0].ghost} first.")
@@ -105,6 +112,8 @@ class Homes:
         home = self._records.paths(record.ghost).home
         if record.attached == "idmap":
             return home.resolve() in mounted_under(home)
+        if record.attached == "remote":
+            return is_mounted(home)
         return record.attached == "rename" and _inode(home) == record.home_inode
 
     def _attach_idmapped(self, record: GhostRecord, user: UserId) -> GhostRecord:
@@ -117,6 +126,12 @@ class Homes:
             raise EngineError(f"The home of {user} cannot be attached: {error.strerror}.") from error
         finally:
             os.close(namespace)
+        return owned
+
+    def _attach_remote(self, record: GhostRecord, user: UserId, remote: RemoteHomes) -> GhostRecord:
+        owned = replace(record, owner=user, attached="remote")
+        self._records.write(owned)
+        remote.mount(user, self._records.paths(record.ghost).home, record.uid)
         return owned
 
     def _attach_renamed(self, record: GhostRecord, user: UserId) -> GhostRecord:

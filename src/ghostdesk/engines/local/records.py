@@ -89,7 +89,7 @@ class GhostRecord:
         boot: the host's boot id.
         network_pid, network_start_ticks: the same for its slirp4netns; 0 without one.
         owner: whose home is attached.
-        attached: how: "", "idmap" (mounted) or "rename" (moved into the slot).
+        attached: how: "", "idmap" (mounted), "rename" (moved into the slot) or "remote".
         home_inode: inode of the user's home, written before it is moved, so that it is found wherever a crash left it.
         merging: whether its processes' like pages may be merged with other ghosts'; never once it has an owner.
         created_s: when it was built, seconds since 1970-01-01 UTC.
