@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,95 @@ class TestRefused:
         finally:
             serving.terminate()
             serving.wait(10)
+
+
+@dataclass
+class Objects:
+    """A remote of rclone's, with a folder of ada's; `folder` where it is a folder of this host."""
+
+    remote: str
+    folder: Path | None = None
+
+    def put(self, name: str, text: str) -> None:
+        if self.folder is not None:
+            (self.folder / "ada" / name).write_text(text)
+            return
+        words = ["rclone", "rcat", f"{self.remote}/ada/{name}"]
+        subprocess.run(words, input=text.encode(), check=True, capture_output=True)
+
+    def get(self, name: str) -> str:
+        if self.folder is not None:
+            return (self.folder / "ada" / name).read_text()
+        words = ["rclone", "cat", f"{self.remote}/ada/{name}"]
+        return subprocess.run(words, check=True, capture_output=True, stdin=subprocess.DEVNULL).stdout.decode()
+
+
+@pytest.fixture(params=["sftp", "s3"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Objects]:
+    """A real SFTP server, and a simulated S3 (moto) where it is installed."""
+    if shutil.which("rclone") is None:
+        pytest.skip("not installed: rclone")
+    if request.param == "sftp":
+        with ssh_server(tmp_path / "server") as server:
+            login = f"host=127.0.0.1,port={server.port},user=root,key_file={tmp_path / 'server/user'}"
+            (server.homes / "ada").mkdir()
+            yield Objects(f":sftp,{login}:{server.homes}", server.homes)
+        return
+    if shutil.which("moto_server") is None:
+        pytest.skip("not installed: moto[server]")
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)  # rclone 1.60 cannot use it
+    port, quiet = free_port(), subprocess.DEVNULL
+    words = ["moto_server", "-H", "127.0.0.1", "-p", str(port)]
+    serving = subprocess.Popen(words, stdin=quiet, stdout=quiet, stderr=quiet)
+    try:
+        await_port(port)
+        keys = "access_key_id=a,secret_access_key=b,region=us-east-1"
+        yield Objects(f":s3,provider=Other,endpoint='http://127.0.0.1:{port}',{keys}:homes")
+    finally:
+        serving.terminate()
+        serving.wait(10)
+
+
+class TestRclone:
+    pytestmark = needs_server
+
+    def test_kept_files_are_fresh_private_written_through_and_forgotten(self, objects: Objects, tmp_path: Path) -> None:
+        objects.put("same size", "old")
+        objects.put("longer", "old")
+        target = tmp_path / "slot/user"
+        target.mkdir(parents=True)
+        homes = RemoteHomes(RemoteSource("rclone", f"{objects.remote}/{{user}}"), tmp_path / "cache")
+        homes.mount(ADA, target, UID)
+        try:
+            assert (target / "same size").read_text() == (target / "longer").read_text() == "old"
+            assert (target / "same size").stat().st_uid == UID
+            kept = [one for one in (tmp_path / "cache/ada/vfs").rglob("*") if one.is_file()]
+            assert {one.name for one in kept} == {"same size", "longer"}
+            assert (tmp_path / "cache").stat().st_mode & 0o077 == 0
+            time.sleep(1.1)  # SFTP tells times in whole seconds
+            objects.put("same size", "new")
+            objects.put("longer", "changed")
+            time.sleep(FRESH_S + 0.1)
+            assert (target / "same size").read_text() == "new"
+            assert (target / "longer").read_text() == "changed"
+            (target / "written").write_text("here")
+            wait_for(lambda: objects.get("written") == "here")
+            homes.forget(ADA, in_use=True)
+        finally:
+            unmount_all_under(target.parent)
+        homes.sweep([])
+        assert list((tmp_path / "cache").iterdir()) == []
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    for _ in range(100):
+        try:
+            if true():
+                return
+        except (subprocess.CalledProcessError, OSError):
+            pass
+        time.sleep(0.1)
+    raise AssertionError("it did not happen")
 
 
 class TestAttached:

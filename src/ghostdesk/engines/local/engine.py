@@ -122,6 +122,7 @@ class LocalEngine:
         writer = CgroupWriter(cgroups, lambda: block_device_of(records.homes_dir), host.cpu_cores)
         self._idmap_problem = idmap_works(records.state_dir, open_mapped_namespace)
         homes = Homes(records, idmap=not self._idmap_problem, remote=self._remote_homes)
+        self._forget_copies()
         self._started = Builder(
             records=records,
             cgroups=cgroups,
@@ -138,6 +139,12 @@ class LocalEngine:
             record = records.read(ghost)
             if record is not None and not self._started.is_alive(record):
                 homes.give_back(record)
+
+    def _forget_copies(self) -> None:
+        """Remove what is kept of remote homes of those who deleted their data while they used it."""
+        if self._remote_homes is not None:
+            found = [self._records.read(ghost) for ghost in self._records.ghosts()]
+            self._remote_homes.sweep([one.owner for one in found if one is not None and one.owner is not None])
 
     def _make_folders(self) -> None:
         records = self._records
@@ -237,6 +244,7 @@ class LocalEngine:
                 return self._call_back(self._living(command.ghost))
             case Destroy():
                 self._builder.destroy(command.ghost)
+                self._forget_copies()
                 return {}
 
     def _living(self, ghost: GhostId) -> GhostRecord:

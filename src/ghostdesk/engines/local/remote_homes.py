@@ -28,8 +28,8 @@ from ghostdesk.kernel.resources import GIB
 
 KINDS = ("sshfs", "rclone")
 FRESH_S = 3.0
-"""What a server said of a file is believed for so long at most, as NFS does at least: one second each in the program and
-in the kernel, both of which count whole seconds."""
+"""What a server said of a file is believed for so long at most, as NFS does at least: one second each in the program
+and in the kernel, both of which count whole seconds."""
 TIMEOUT_S = 30.0
 _NO_TIMES = 3_153_600_000_000_000_000
 """What rclone gives as the precision of a server that keeps no times."""
@@ -41,7 +41,7 @@ _SSHFS = (
 _RCLONE = (
     "--daemon", "--vfs-cache-mode", "full", "--vfs-write-back", "0s", "--vfs-cache-poll-interval", "10s",
     "--dir-cache-time", "1s", "--attr-timeout", "1s", "--poll-interval", "0", "--allow-other",
-    "--umask", "077",
+    "--umask", "077", "--contimeout", "5s", "--timeout", "15s", "--low-level-retries", "2", "--retries", "1",
 )  # fmt: skip
 
 
