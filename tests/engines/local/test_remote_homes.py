@@ -22,9 +22,11 @@ from ghostdesk.engines.protocol import HomeLoad
 from ghostdesk.ghosts.commands import AttachHome, Build, Destroy
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import ConfigError, EngineError, GhostdeskError
-from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.kernel.resources import GIB, Resources
+from ghostdesk.prefetch.file_history import FileOpened
 
+Inside = Callable[..., "subprocess.CompletedProcess[str]"]
 ADA, UID = UserId("ada"), 54321
 needs_server = [
     pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts homes"),
@@ -245,7 +247,7 @@ class TestAttached:
     pytestmark = needs_server
 
     async def test_a_real_ghost_uses_a_remote_home_and_leaves_no_mount(
-        self, desktop_host: None, server: SshServer, open_dir: Path, template: DesktopTemplate
+        self, desktop_host: None, server: SshServer, open_dir: Path, template: DesktopTemplate, inside: Inside
     ) -> None:
         (server.homes / "ada/Documents/letter").write_bytes(b"x" * 5000)
         engine = LocalEngine(open_dir / "state", open_dir / "run", remote_homes=source_of(server))
@@ -264,6 +266,16 @@ class TestAttached:
             loaded = await engine.home_files().load(HomeLoad(ghost, ADA, ["Documents/letter", "gone"], 1e6, 1e6))
             assert (list(loaded.files), list(loaded.skipped)) == ([("Documents/letter", 5000)], [("gone", "deleted")])
             assert loaded.remote == "fuse.sshfs"
+            files = engine.home_files()
+            assert files.watch(ghost, ADA) == ""
+            opening = "exec 3< Documents/letter 4> .hidden 5> new; sleep 5"
+            inside(ghost, f"env GHOSTDESK_APP=writer sh -c '{opening}' > /dev/null 2>&1 & sleep 0.5")
+            found = [(user, event) for user, event in files.events(1000.0) or files.events(1003.0)]
+            assert found == [
+                (ADA, FileOpened(1000.0, AppId("writer"), "Documents/letter", 5000)),
+                (ADA, FileOpened(1000.0, AppId("writer"), "new", 0)),
+            ]
+            assert (server.homes / "ada/new").exists()
         finally:
             await engine.apply(Destroy(ghost))
             await engine.stop(keep_ghosts=False)

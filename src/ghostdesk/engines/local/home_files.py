@@ -17,9 +17,10 @@ from ghostdesk.engines.local.beneath import NotOpened, find_beneath, open_home
 from ghostdesk.engines.local.filesystems import remote_kind
 from ghostdesk.engines.local.home_loader import Order, Report
 from ghostdesk.engines.local.home_watch import HomeEvent, HomeWatch
+from ghostdesk.engines.local.mount_watch import MountWatch
 from ghostdesk.engines.local.processes import PROC
 from ghostdesk.engines.local.records import Records
-from ghostdesk.engines.local.remote_homes import RemoteHomes
+from ghostdesk.engines.local.remote_homes import RemoteHomes, is_mounted
 from ghostdesk.engines.protocol import HomeLoad, HomeLoaded
 from ghostdesk.kernel.ids import AppId, GhostId, UserId, app_id
 from ghostdesk.prefetch.file_history import (
@@ -54,6 +55,7 @@ class LocalHomeFiles:
         self._limit_s = limit_s
         self._remote = remote
         self._watch: HomeWatch | None = None
+        self._mounts: MountWatch | None = None
         self._homes: dict[UserId, Path] = {}
         self._filters: dict[UserId, OpenFilter] = {}
         self._loading: set[UserId] = set()
@@ -72,9 +74,12 @@ class LocalHomeFiles:
         if home is None:
             return "no home is attached"
         try:
-            if self._watch is None:
-                self._watch = HomeWatch()
-            self._watch.add(user, home)
+            if is_mounted(home) and remote_kind(home):
+                self._mounts = self._mounts or MountWatch()
+                self._mounts.add(user, home)
+            else:
+                self._watch = self._watch or HomeWatch()
+                self._watch.add(user, home)
         except OSError as error:
             return f"files of homes cannot be watched here: {error.strerror}"
         self._homes[user], self._filters[user] = home, OpenFilter()
@@ -82,8 +87,9 @@ class LocalHomeFiles:
 
     def unwatch(self, user: UserId) -> None:
         """See `HomeFiles.unwatch`."""
-        if self._watch is not None:
-            self._watch.remove(user)
+        for watch in (self._watch, self._mounts):
+            if watch is not None:
+                watch.remove(user)
         self._homes.pop(user, None)
         self._filters.pop(user, None)
 
@@ -96,9 +102,10 @@ class LocalHomeFiles:
     def events(self, now_s: float) -> Sequence[tuple[UserId, FileEvent]]:
         """See `HomeFiles.events`."""
         found: list[tuple[UserId, FileEvent]] = []
-        for event in self._watch.read() if self._watch is not None else ():
-            with contextlib.suppress(ValueError):  # a name that could not be written down
-                found += self._heard(event, now_s)
+        for watch in (self._watch, self._mounts):
+            for event in watch.read() if watch is not None else ():
+                with contextlib.suppress(ValueError):  # a name that could not be written down
+                    found += self._heard(event, now_s)
         for user, waiting in list(self._filters.items()):
             found += [(user, sized) for one in waiting.take(now_s) if (sized := self._sized(user, one)) is not None]
         return found

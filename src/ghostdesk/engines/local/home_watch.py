@@ -26,9 +26,9 @@ _MARK_ADD, _MARK_REMOVE, _MARK_DONT_FOLLOW, _MARK_ONLYDIR = 0x1, 0x2, 0x4, 0x8
 _OPEN, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE, _RENAME = 0x20, 0x40, 0x80, 0x100, 0x200, 0x1000_0000
 _ON_CHILD, _ON_DIRECTORY = 0x0800_0000, 0x4000_0000
 _WITH_NAME, _OLD_NAME, _NEW_NAME = 2, 10, 12
-_EVENT, _INFO = struct.Struct("=IBBHQii"), struct.Struct("=BBHQIi")
+EVENT, _INFO = struct.Struct("=IBBHQii"), struct.Struct("=BBHQIi")
 _HANDLE_BYTES = 128
-_READ_BYTES = 64 * 1024
+READ_BYTES = 64 * 1024
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fanotify_init.argtypes = [ctypes.c_uint, ctypes.c_uint]
 _libc.fanotify_mark.argtypes = [ctypes.c_int, ctypes.c_uint, ctypes.c_uint64, ctypes.c_int, ctypes.c_char_p]
@@ -75,7 +75,7 @@ class HomeWatch:
 
     def __init__(self) -> None:
         flags = _CLOEXEC | _NONBLOCK | _UNLIMITED_MARKS | _REPORT_FID | _REPORT_DIR_FID | _REPORT_NAME
-        self._fd = _checked(_libc.fanotify_init(flags, os.O_RDONLY))
+        self._fd = fanotify_group(flags)
         self._folders: dict[Key, _Folder] = {}
         self._homes: dict[UserId, Path] = {}
         self._mask = _OPEN | _RENAME | _CREATE | _DELETE | _ON_CHILD | _ON_DIRECTORY
@@ -108,14 +108,14 @@ class HomeWatch:
         own = os.getpid()
         while True:
             try:
-                data = os.read(self._fd, _READ_BYTES)
+                data = os.read(self._fd, READ_BYTES)
             except BlockingIOError:
                 return
             place = 0
-            while place + _EVENT.size <= len(data):
-                length, _, _, head, mask, _, pid = _EVENT.unpack_from(data, place)
+            while place + EVENT.size <= len(data):
+                length, _, _, head, mask, _, pid = EVENT.unpack_from(data, place)
                 names = dict(_names(data[place + head : place + length]))
-                place += max(length, _EVENT.size)
+                place += max(length, EVENT.size)
                 if pid != own:
                     yield from self._heard(mask, names, pid)
 
@@ -202,6 +202,16 @@ class HomeWatch:
             # Linux before 5.17 has no renaming in one event: the old name is gone, the new one new
             self._mask = (self._mask & ~_RENAME) | _MOVED_FROM | _MOVED_TO
         _checked(_libc.fanotify_mark(self._fd, flags, self._mask, -1, path))
+
+
+def fanotify_group(flags: int) -> int:
+    """A descriptor to hear through; raises `OSError` for who is not root, or has no such kernel."""
+    return _checked(_libc.fanotify_init(flags, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+
+
+def fanotify_mark(group: int, flags: int, events: int, path: Path) -> None:
+    """Add or remove a mark; raises `OSError`."""
+    _checked(_libc.fanotify_mark(group, flags, events, -1, os.fsencode(path)))
 
 
 def _inner(handle: int, folder: _Folder) -> list[_Folder]:
