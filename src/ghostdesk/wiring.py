@@ -41,7 +41,7 @@ from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.control.user_files import Links as UserFileLinks
 from ghostdesk.control.user_files import UserFiles
 from ghostdesk.engines.local.parking_swap import ParkingSwap, SwapWish
-from ghostdesk.engines.local.remote_homes import RemoteSource
+from ghostdesk.engines.local.remote_homes import RemoteHomes, RemoteSource
 from ghostdesk.engines.protocol import Ability, AgentEvents, Engine, HasHomeFiles
 from ghostdesk.evaluate.arrivals_events import history_of_events
 from ghostdesk.ghosts.ghost import DesktopTemplate, GhostState
@@ -126,6 +126,11 @@ class _Relay(AgentEvents):
 def remote_source(settings: Settings) -> RemoteSource:
     """Where homes are on a server; raises `ConfigError` for what is no such place."""
     return RemoteSource.parse(settings.homes.remote, settings.homes.options, settings.homes.cache_bytes)
+
+
+def forget_copies(settings: Settings, user: UserId) -> None:
+    """Have copies of a person's files that an engine keeps of a remote home removed: when nobody uses them any more."""
+    RemoteHomes(RemoteSource("rclone", "{user}"), settings.state.directory / "remote-cache").forget(user, in_use=True)
 
 
 def load_engine(settings: Settings) -> Engine:

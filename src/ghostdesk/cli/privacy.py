@@ -28,7 +28,7 @@ from ghostdesk.store.protocol import Store
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.consent import SOURCE_TEXTS, Consent
 from ghostdesk.telemetry.events import EventKind, TelemetrySource
-from ghostdesk.wiring import file_histories, open_settings_store
+from ghostdesk.wiring import file_histories, forget_copies, open_settings_store
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -108,6 +108,7 @@ def delete(
         SecretFiles(settings.state.directory / "secrets").forget(who)
     if what in (None, TelemetrySource.FILES):
         file_histories(settings).forget(who)
+        forget_copies(settings, who)
     deleted = store.delete_personal_data(who, what, now_s)
     store.add_audit(now_s, "operator", "delete data", who, source)
     store.close()
@@ -156,6 +157,7 @@ def consent(
         store.put_consent(Consent(who, wanted, choice == "on", now_s))
         if wanted is TelemetrySource.FILES and choice == "off":
             file_histories(settings).forget(who)
+            forget_copies(settings, who)
         store.add_audit(now_s, "operator", "set consent", who, f"{wanted.value} {choice}")
     consents = _data(store, settings, who).consents
     store.close()
