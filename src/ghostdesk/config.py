@@ -65,6 +65,8 @@ class EngineSettings:
     build_timeout_s: float = 20.0
     cgroup_mode: str = "auto"
     """"auto", "v2", "hybrid", "v1" or "none"."""
+    gpu_sharing: str = "auto"
+    """"auto", "whole" (whole devices and MIG slices alone) or "off"."""
     pin_cores: bool = False
     """Pin desktops that may use a whole number of cores to some; a desktop then waits while other cores are idle."""
 
@@ -89,6 +91,8 @@ class PoolSettings:
     """What a desktop may use while it waits, and while somebody works in it; 0 is no limit but the machine's."""
     prewarm_in_steps: bool = True
     """Whether people who are less likely than `warm_threshold` get something less than a warm desktop."""
+    gpu_share: float = 0.0
+    """Share of one GPU that each desktop gets when it is built, as long as there is room; 0 for none."""
     warm_apps: int = 2
     active_app_threshold: float = 0.5
     """Probability from which the next application is launched, hidden, in a desktop in use; above 1 switches it off."""
@@ -201,6 +205,22 @@ class ContextSettings:
     """Browsers whose line needs longer than this for a picture are not connected ahead of time."""
 
 
+@checked(frozen=True, config=_STRICT)
+class PowerSettings:
+    """What the host draws, where it is not measured, and sensors that have to be named. 0 watts are assumed ones."""
+
+    idle_w: float = 0.0
+    busy_w: float = 0.0
+    most_w: float = 0.0
+    """Readings above it are not believed."""
+    ipmi: bool = True
+    redfish_url: str = ""
+    redfish_user: str = ""
+    redfish_password_file: Path | None = None
+    redfish_ca_file: Path | None = None
+    redfish_chassis: str = ""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set."""
@@ -216,6 +236,7 @@ class Settings:
     homes: HomeSettings = field(default_factory=HomeSettings)
     prefetch: PrefetchSettings = field(default_factory=PrefetchSettings)
     context: ContextSettings = field(default_factory=ContextSettings)
+    power: PowerSettings = field(default_factory=PowerSettings)
 
 
 def load_settings(path: Path | None) -> Settings:

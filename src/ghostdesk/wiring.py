@@ -11,7 +11,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from ghostdesk.allocator.links import LinkRules
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.policies.choosing import chosen_setting
-from ghostdesk.config import Settings
+from ghostdesk.config import PowerSettings, Settings
 from ghostdesk.control.agent_hub import AgentHub
 from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync
 from ghostdesk.control.curve_feed import CurveFeed
@@ -41,6 +41,7 @@ from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.control.user_files import Links as UserFileLinks
 from ghostdesk.control.user_files import UserFiles
 from ghostdesk.engines.local.parking_swap import ParkingSwap, SwapWish
+from ghostdesk.engines.local.power_meter import power_options
 from ghostdesk.engines.local.remote_homes import RemoteHomes, RemoteSource
 from ghostdesk.engines.protocol import Ability, AgentEvents, Engine, HasHomeFiles
 from ghostdesk.evaluate.arrivals_events import history_of_events
@@ -146,9 +147,7 @@ def load_engine(settings: Settings) -> Engine:
         cgroup_mode=settings.engine.cgroup_mode,
         build_timeout_s=settings.engine.build_timeout_s,
         network=settings.engine.network,
-        **({"pin_cores": True} if settings.engine.pin_cores else {}),  # only engines that know it are told
-        **({"same_page_merging": True} if settings.parking.same_page_merging else {}),
-        **({"remote_homes": remote_source(settings)} if settings.homes.remote else {}),
+        **_local_options(settings),
     )
     return engine
 
@@ -166,6 +165,19 @@ def swap_wish(settings: Settings) -> SwapWish:
     return SwapWish(
         int(parking.zram_bytes), parking.zram_algorithm, parking.zram_priority, int(parking.swap_file_bytes)
     )
+
+
+def _local_options(settings: Settings) -> dict[str, Any]:
+    """What only some engines know: those that do not are not told, unless it is set."""
+    engine = settings.engine
+    options = {
+        "pin_cores": engine.pin_cores,
+        "same_page_merging": settings.parking.same_page_merging,
+        "remote_homes": remote_source(settings) if settings.homes.remote else None,
+        "gpu_sharing": engine.gpu_sharing if engine.gpu_sharing != "auto" else "",
+        "power": power_options(**asdict(settings.power)) if settings.power != PowerSettings() else None,
+    }
+    return {name: value for name, value in options.items() if value}
 
 
 def store_path(settings: Settings) -> Path:
@@ -246,12 +258,14 @@ def pool_policy(settings: Settings) -> PoolPolicy:
         ghost_limits=Resources(
             cpu_cores=pool.ghost_cpu_cores,
             memory_bytes=pool.ghost_memory_bytes,
+            gpu_share=pool.gpu_share,
             network_bytes_per_s=pool.ghost_network_bytes_per_s,
             storage_bytes_per_s=pool.ghost_storage_bytes_per_s,
         ),
         active_limits=Resources(
             cpu_cores=pool.active_cpu_cores,
             memory_bytes=pool.active_memory_bytes,
+            gpu_share=pool.gpu_share,
             network_bytes_per_s=pool.active_network_bytes_per_s,
             storage_bytes_per_s=pool.active_storage_bytes_per_s,
         ),

@@ -50,7 +50,7 @@ def test_each_lack_has_a_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = abilities.describe(Hierarchies("none", detail="none to write"), "only root may", "outbound")
     lacking = {ability.name: ability.mend for ability in listed if not ability.available}
     limits = {"limit cpu", "limit memory", "limit storage", "people first on disk"}
-    assert set(lacking) == {"root", "cgroups", "parked in swap", "attach home", "network", "gpu"} | limits
+    assert set(lacking) == {"root", "cgroups", "parked in swap", "attach home", "network"} | limits
     assert all(lacking.values())
 
 

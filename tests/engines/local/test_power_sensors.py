@@ -13,9 +13,10 @@ from redfish_server import PASSWORD, USER, Controller, controller, make_certific
 from ghostdesk.engines.local.gpu import GpuReading
 from ghostdesk.engines.local.power import Covers, PowerLine, Sample
 from ghostdesk.engines.local.power_ipmi import Ipmi, parse_reading
-from ghostdesk.engines.local.power_meter import ASK_EVERY_S, STALE_AFTER_S, Background, GpuPower, PowerMeter
+from ghostdesk.engines.local.power_meter import ASK_EVERY_S, STALE_AFTER_S, Background, GpuPower, PowerMeter, ability
 from ghostdesk.engines.local.power_rapl import Rapl
 from ghostdesk.engines.local.power_redfish import Redfish, RedfishAddress
+from ghostdesk.engines.protocol import Ability
 from ghostdesk.kernel.errors import ConfigError
 
 
@@ -226,10 +227,29 @@ def test_a_slow_sensor_never_holds_up_the_reading() -> None:
     slow.wait(20)
     reading = meter.read(0.0)
     assert (reading.power_w, reading.source, reading.modelled) == (200.0, "IPMI", False)
+    slow.wait(20)
     clock.now_s += ASK_EVERY_S
     meter.read(0.0)
     slow.wait(20)
     assert asked == [100.0, 146.0, 156.0]
+
+
+def test_a_command_that_reads_once_waits_for_slow_sensors(tmp_path: Path) -> None:
+    class Quick:
+        name = "IPMI"
+
+        def sample(self) -> Sample:
+            return Sample("IPMI", Covers.HOST, 200.0)
+
+    meter = PowerMeter([Background(Quick(), Covers.HOST)], PowerLine(40.0, 120.0, "given"), 500.0)
+    reading = meter.read_once(0.0, 5.0)
+    assert reading.power_w == 200.0
+    assert ability(reading) == Ability("power", True, "200 W by IPMI", "")
+    modelled = ability(PowerMeter([], PowerLine(40.0, 120.0, "given"), 500.0).read_once(0.0, 0.0))
+    assert not modelled.available
+    assert modelled.detail == "40 W by model (given: 40 W idle, 120 W busy)"
+    assert modelled.mend
+    assert not ability(None).available
 
 
 def test_gpus_are_summed_and_their_lies_are_told() -> None:

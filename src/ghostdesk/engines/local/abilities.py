@@ -96,7 +96,6 @@ def describe(
     root = os.geteuid() == 0
     swap = swap_total_bytes()
     slirp = network.unusable()
-    gpu = bool(list(Path("/dev/dri").glob("renderD*")) or list(Path("/dev").glob("nvidia[0-9]*")))
     freeze = {"v2": "cgroup v2", "hybrid": "cgroup v2", "v1": "the v1 freezer"}.get(trees.mode, "SIGSTOP")
     reclaim = {"v2": "memory.reclaim", "hybrid": "memory.force_empty", "v1": "memory.force_empty"}.get(
         trees.mode, "process_madvise"
@@ -143,17 +142,11 @@ def describe(
             shaping.unusable(),
             isolated=wanted_network == "isolated" or bool(slirp),
         ),
-        Ability(
-            "gpu",
-            False,
-            "there is one, but ghosts draw in software" if gpu else "none: ghosts draw in software",
-            "Nothing to do: applications work without one, only slower in 3D.",
-        ),
     )
 
 
 def capacity() -> Resources:
-    """What the host has in all."""
+    """What the host has in all; `Gpus` counts the GPUs."""
     speeds = []
     for path in Path("/sys/class/net").glob("*/speed"):
         try:
@@ -164,7 +157,6 @@ def capacity() -> Resources:
     return Resources(
         cpu_cores=float(len(os.sched_getaffinity(0))),
         memory_bytes=float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")),
-        gpu_share=0.0,
         network_bytes_per_s=fastest,
         storage_bytes_per_s=ASSUMED_STORAGE_BYTES_PER_S,
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ghostdesk.engines.local import network, pagecache, samepage
 from ghostdesk.engines.local.cgroups import Cgroups
+from ghostdesk.engines.local.gpu import grant_from_text, grant_to_text
+from ghostdesk.engines.local.gpu_shares import GpuShares
 from ghostdesk.engines.local.homes import Homes, make_home
 from ghostdesk.engines.local.io_priority import as_ghost
 from ghostdesk.engines.local.launch import (
@@ -68,18 +70,20 @@ class Builder:
         records: where everything is.
         cgroups: their control groups.
         limiter: what they may use.
+        gpus: what they hold of the GPUs.
         homes: users' homes.
         runtime: the folder that is bound at /opt/ghostdesk.
         build_timeout_s: how long a screen may take to answer.
         network: "outbound" or "isolated": the most that a template may get.
         shared_slots: whether homes are mounted into slots, which then must be shared mounts.
-        uid_lock: held while a uid is chosen.
+        uid_lock: held while a uid, and a share of a GPU, is chosen.
         merge: whether ghosts are started with same-page merging, until they are bound.
     """
 
     records: Records
     cgroups: Cgroups
     limiter: Limiter
+    gpus: GpuShares
     homes: Homes
     runtime: Path
     build_timeout_s: float
@@ -117,10 +121,12 @@ class Builder:
     def _build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> Facts:
         paths = self.records.paths(ghost)
         outbound = "outbound" in {self.network} & {template.network}
-        record = self._claim_uid(ghost, template, outbound)
+        record, gpu_facts = self._claim(ghost, template, outbound, limits.gpu_share)
         self._make_folders(record, paths, outbound)
         self.cgroups.create(ghost, record.uid)
         problems, cut = self.limiter.prepare(record, limits)
+        problems |= self.gpus.limit(record)
+        seen = self.gpus.gpus.view(grant_from_text(record.gpu))
         plan = SandboxPlan(
             ghost=ghost,
             paths=paths,
@@ -131,9 +137,10 @@ class Builder:
             cgroup_kind=self.cgroups.kind,
             usr_merged=usr_links(),
             firefox_policies=not Path("/etc/firefox").exists(),
+            gpu=seen,
         )
         launcher = samepage.LAUNCHER if self.merge else ()
-        command = [*drop_rights(record.uid), *launcher, *bwrap_arguments(plan, SESSION)]
+        command = [*drop_rights(record.uid, seen.groups), *launcher, *bwrap_arguments(plan, SESSION)]
         with as_ghost():
             _, pid, start_ticks = start_sandbox(
                 command,
@@ -153,13 +160,18 @@ class Builder:
             problems |= self.limiter.network(record, limits)
         wait_for_screen(paths.rfb, pid, start_ticks, self.build_timeout_s, time.sleep)
         self._close_run_folder(record, paths)
-        return {"network": record.network, **told(problems, cut)}
+        return {"network": record.network, **gpu_facts, **told(problems, cut)}
 
-    def _claim_uid(self, ghost: GhostId, template: DesktopTemplate, outbound: bool) -> GhostRecord:
-        """Choose the ghost's uid and put it on record before anything else exists."""
+    def _claim(
+        self, ghost: GhostId, template: DesktopTemplate, outbound: bool, gpu_share: float
+    ) -> tuple[GhostRecord, Facts]:
+        """Choose the ghost's uid, and its share of a GPU, and put both on record before anything else exists."""
         paths = self.records.paths(ghost)
+        if gpu_share:
+            self.gpus.gpus.look(now=True)
         with self.uid_lock, clear_disk_errors(paths.record):
             uid = self._free_uid() if os.geteuid() == 0 else os.geteuid()
+            grant, facts = self.gpus.choose(gpu_share)
             paths.folder.mkdir(mode=0o750, exist_ok=True)
             record = GhostRecord(
                 ghost=ghost,
@@ -169,9 +181,10 @@ class Builder:
                 boot=boot_id(),
                 merging=self.merge,
                 created_s=time.time(),
+                gpu=grant_to_text(grant),
             )
             self.records.write(record)
-        return record
+        return record, facts
 
     def _free_uid(self) -> int:
         taken = {record.uid for name in self.records.ghosts() if (record := self.records.read(name)) is not None}

@@ -29,7 +29,7 @@ from ghostdesk.kernel.ids import GhostId
 
 MODES = ("auto", "v2", "hybrid", "v1", "none")
 V1_RESOURCES = ("memory", "cpu", "cpuacct", "blkio", "pids")
-V2_RESOURCES = ("memory", "cpu", "io", "pids")
+V2_RESOURCES = ("memory", "cpu", "io", "pids", "dmem")
 PINS = "cpuset"
 """Used only where desktops are pinned to cores."""
 PIDS_MAX = 4096

@@ -15,17 +15,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ghostdesk.engines.local import abilities, memory, network, pagecache, samepage
+from ghostdesk.engines.local import abilities, memory, network, pagecache, power_meter, samepage
 from ghostdesk.engines.local.builder import Builder
 from ghostdesk.engines.local.cgroup_writer import CgroupWriter
 from ghostdesk.engines.local.cgroups import Cgroups, detect
 from ghostdesk.engines.local.conditions import ConditionsReader
 from ghostdesk.engines.local.disks import block_device_of
+from ghostdesk.engines.local.gpu import SHARINGS
+from ghostdesk.engines.local.gpu_shares import GpuShares
+from ghostdesk.engines.local.gpus import Gpus
 from ghostdesk.engines.local.home_files import LocalHomeFiles
 from ghostdesk.engines.local.homes import Homes, idmap_works
 from ghostdesk.engines.local.limits import Facts, Limiter
 from ghostdesk.engines.local.mounts import unmount_all_under
 from ghostdesk.engines.local.namespaces import open_mapped_namespace
+from ghostdesk.engines.local.power_meter import PowerMeter, PowerOptions, make_meter
 from ghostdesk.engines.local.processes import continue_all, descendants, is_alive, stop_all
 from ghostdesk.engines.local.reclaim import reclaim
 from ghostdesk.engines.local.records import GhostRecord, Records, clear_disk_errors, write_atomically
@@ -46,7 +50,7 @@ from ghostdesk.ghosts.commands import (
     SetLimits,
     Thaw,
 )
-from ghostdesk.kernel.conditions import HostConditions
+from ghostdesk.kernel.conditions import HostConditions, PowerReading
 from ghostdesk.kernel.errors import ConfigError, EngineError, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
 from ghostdesk.kernel.resources import Resources
@@ -71,6 +75,8 @@ class LocalEngine:
         pin_cores: whether desktops limited to a whole number of cores are pinned to some (see `cpu_pins`).
         same_page_merging: whether like pages of ghosts that are nobody's yet are merged, where that can be ended.
         remote_homes: where homes are on a server (see `remote_homes.RemoteSource`).
+        gpu_sharing: "auto", "whole" (whole devices and MIG slices alone) or "off".
+        power: what the operator says of the host's power.
     """
 
     def __init__(
@@ -84,7 +90,11 @@ class LocalEngine:
         pin_cores: bool = False,
         same_page_merging: bool = False,
         remote_homes: RemoteSource | None = None,
+        gpu_sharing: str = "auto",
+        power: PowerOptions | None = None,
     ) -> None:
+        if gpu_sharing not in SHARINGS:
+            raise ConfigError(f"gpu_sharing = {gpu_sharing!r} is unknown.", f"Use one of: {', '.join(SHARINGS)}.")
         if network not in NETWORKS:
             raise ConfigError(f"network = {network!r} is unknown.", f"Use one of: {', '.join(NETWORKS)}.")
         self._records = Records(state_dir.absolute(), run_dir.absolute())
@@ -95,6 +105,12 @@ class LocalEngine:
         self._want_merging = same_page_merging
         self._scanning: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
+        self._gpus = Gpus(
+            sharing=gpu_sharing, mps_pipe=os.environ.get("CUDA_MPS_PIPE_DIRECTORY"), one_uid=os.geteuid() != 0
+        )
+        self._power = power or PowerOptions()
+        self._meter: PowerMeter | None = None
+        self._last_power: PowerReading | None = None
         self._idmap_problem = ""
         kept = self._records.state_dir / "remote-cache"
         self._remote_homes = RemoteHomes(remote_homes, kept) if remote_homes is not None else None
@@ -123,16 +139,20 @@ class LocalEngine:
         self._idmap_problem = idmap_works(records.state_dir, open_mapped_namespace)
         homes = Homes(records, idmap=not self._idmap_problem, remote=self._remote_homes)
         self._forget_copies()
+        uid_lock = threading.Lock()
+        gpus = GpuShares(self._gpus, records, cgroups, uid_lock)
+        self._gpus.look(gpus.holdings(), now=True)
         self._started = Builder(
             records=records,
             cgroups=cgroups,
             limiter=Limiter(cgroups, writer, host),
+            gpus=gpus,
             homes=homes,
             runtime=install_runtime(records.state_dir / "runtime"),
             build_timeout_s=self._build_timeout_s,
             network="isolated" if network.unusable() else self._wanted_network,
             shared_slots=not self._idmap_problem or self._remote_homes is not None,
-            uid_lock=threading.Lock(),
+            uid_lock=uid_lock,
             merge=self._want_merging and not samepage.problem(),
         )
         for ghost in list(records.ghosts()):
@@ -179,6 +199,7 @@ class LocalEngine:
 
     def _observe(self) -> list[ObservedGhost]:
         builder, found = self._builder, []
+        self._gpus.look(builder.gpus.holdings())
         for ghost in self._records.ghosts():
             record = self._records.read(ghost)
             if record is None:
@@ -233,7 +254,7 @@ class LocalEngine:
             case AttachHome():
                 return self._attach(command)
             case SetLimits():
-                return self._builder.limiter.apply(self._living(command.ghost), command.limits, command.priority)
+                return self._set_limits(command)
             case Freeze():
                 return self._freeze(self._living(command.ghost))
             case Thaw():
@@ -289,6 +310,11 @@ class LocalEngine:
     async def _merge(self) -> None:
         await asyncio.sleep(MERGE_AFTER_S)
         await self._in_thread(lambda: samepage.scan(self._stopping))
+
+    def _set_limits(self, command: SetLimits) -> Facts:
+        record = self._living(command.ghost)
+        facts = self._builder.limiter.apply(record, command.limits, command.priority)
+        return facts | self._builder.gpus.resize(record, command.limits.gpu_share)
 
     def _is_frozen(self, record: GhostRecord) -> bool:
         if self._builder.cgroups.kind != "none":
@@ -366,17 +392,34 @@ class LocalEngine:
         )
         homes = self._records.homes_dir
         disk = block_device_of(next(path for path in (homes, *homes.parents) if path.exists()))
-        told = abilities.describe(trees, self._idmap_problem, self._wanted_network, disk)
-        told = (*told, *samepage.ability(self._want_merging))
+        power = self._last_power
+        if self._started is None:
+            self._gpus.look()
+            power = make_meter(self._power, self._gpus, os.cpu_count() or 1).read_once(0.0, 2.0)
+        gpu = self._gpus.ability(self._started.gpus.holdings() if self._started else ())
+        told = (
+            *abilities.describe(trees, self._idmap_problem, self._wanted_network, disk),
+            gpu,
+            power_meter.ability(power),
+            *samepage.ability(self._want_merging),
+        )
         return told if self._started else (abilities.desktops(), *told)
 
     def capacity(self) -> Resources:
         """What the host has in all."""
-        return abilities.capacity()
+        return replace(abilities.capacity(), gpu_share=self._gpus.share_capacity())
 
     async def conditions(self) -> HostConditions:
         """What the host is like now."""
-        return await self._in_thread(self._conditions.read)
+        return await self._in_thread(self._read_conditions)
+
+    def _read_conditions(self) -> HostConditions:
+        found = self._conditions.read()
+        if self._meter is None:
+            self._gpus.look()
+            self._meter = make_meter(self._power, self._gpus, os.cpu_count() or 1)
+        self._last_power = self._meter.read(found.cpu_share)
+        return replace(found, power=self._last_power)
 
     async def stop(self, *, keep_ghosts: bool) -> None:
         """Leave the host; with `keep_ghosts` false every ghost, mount, cgroup and socket of ours goes. Homes stay."""

@@ -16,8 +16,8 @@ SHARINGS = ("auto", "whole", "off")
 GUARANTEES = {
     WHOLE: "the whole device: nobody else's desktop gets it",
     MIG: "a MIG slice: its processors and memory are kept apart by the hardware",
-    MPS: "an MPS share: thread and memory limits that the desktop's own environment asks for; whoever unsets them "
-    "there gets the daemon's defaults",
+    MPS: "an MPS share: the daemon limits threads and memory as the desktop's environment asks; whoever unsets that "
+    "gets the daemon's defaults, and whoever goes around the daemon the whole device",
     TIME_SLICE: "time-slicing: the driver takes turns between those that compute; no share and no memory is guaranteed",
     DRM: "a render node beside others: the driver takes turns; memory is limited where the kernel has the dmem "
     "controller",

@@ -1,7 +1,7 @@
 """What a desktop that holds a grant sees of the device: pure rendering, beside `sandbox.py`.
 
 Nothing else of any device exists inside: bubblewrap's own /dev has none. /proc/driver/nvidia, which lists every card,
-is covered by an empty folder with the grant's own card.
+is covered by an empty folder, with the grant's own card if there is one.
 """
 
 from __future__ import annotations
@@ -34,13 +34,21 @@ class GpuView:
 
 
 NO_GPU = GpuView((), SOFTWARE, ())
+_PROC = "/proc/driver/nvidia"
+_HIDDEN = ("--tmpfs", _PROC)
 
 
-def view(grant: GpuGrant | None, inventory: GpuInventory) -> GpuView:
-    """What the desktop sees; software drawing without a grant, or when its device is gone."""
+def view(grant: GpuGrant | None, inventory: GpuInventory, *, hide_cards: bool = False) -> GpuView:
+    """What the desktop sees; software drawing without a grant, or when its device is gone.
+
+    Args:
+        grant: what it holds.
+        inventory: what there is.
+        hide_cards: whether the host has a list of NVIDIA's cards in /proc.
+    """
     device = inventory.find(grant.key) if grant is not None else None
     if grant is None or device is None:
-        return NO_GPU
+        return GpuView(_HIDDEN, SOFTWARE, ()) if hide_cards else NO_GPU
     nodes = [*device.nodes]
     for part in device.slices:
         nodes += part.nodes if part.uuid == grant.mig else ()
@@ -48,7 +56,9 @@ def view(grant: GpuGrant | None, inventory: GpuInventory) -> GpuView:
     for node in nodes:
         arguments += ["--dev-bind", node.path, node.path]
     arguments += _sysfs(device)
-    if device.vendor == "nvidia":
+    if hide_cards:
+        arguments += _HIDDEN
+    if hide_cards and device.vendor == "nvidia":
         arguments += _proc(device)
     if grant.way == MPS:  # its sockets alone: clients were seen to need neither the host's /dev/shm nor its IPC
         arguments += ["--bind", grant.mps_pipe, grant.mps_pipe]
@@ -68,12 +78,8 @@ def _sysfs(device: GpuDevice) -> Iterator[str]:
 
 
 def _proc(device: GpuDevice) -> Iterator[str]:
-    folder = "/proc/driver/nvidia"
-    yield from ("--tmpfs", folder)
-    for name in ("params", "version"):
-        yield from ("--ro-bind-try", f"{folder}/{name}", f"{folder}/{name}")
-    if device.pci:
-        yield from ("--ro-bind-try", f"{folder}/gpus/{device.pci}", f"{folder}/gpus/{device.pci}")
+    for name in ("params", "version", *([f"gpus/{device.pci}"] if device.pci else [])):
+        yield from ("--ro-bind-try", f"{_PROC}/{name}", f"{_PROC}/{name}")
 
 
 def environment(grant: GpuGrant, device: GpuDevice) -> dict[str, str]:

@@ -19,7 +19,7 @@ from ghostdesk.engines.local.gpu_assign import assign, changes, lost
 from ghostdesk.engines.local.gpu_inventory import MPS_PIPE, Cards, read_gpus_now, read_inventory
 from ghostdesk.engines.local.gpu_nvml import Nvml, load_nvml
 from ghostdesk.engines.local.gpu_sandbox import GpuView, view
-from ghostdesk.engines.local.gpu_tree import Tree
+from ghostdesk.engines.local.gpu_tree import NVIDIA_PROC, Tree
 from ghostdesk.engines.local.timed import TimedReader
 from ghostdesk.engines.protocol import Ability
 
@@ -37,7 +37,7 @@ class Gpus:
         sharing: one of `gpu.SHARINGS`.
         load: gives NVIDIA's library.
         cgroup_root: where cgroup v2 is mounted.
-        mps_pipe: where an MPS daemon would be.
+        mps_pipe: where an MPS daemon would be; None for its default.
         one_uid: whether all desktops run under one uid.
         monotonic: the clock that says when to look again.
     """
@@ -49,7 +49,7 @@ class Gpus:
         sharing: str = "auto",
         load: Callable[[], Nvml] = load_nvml,
         cgroup_root: str = "/sys/fs/cgroup",
-        mps_pipe: str = MPS_PIPE,
+        mps_pipe: str | None = None,
         one_uid: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,7 +57,7 @@ class Gpus:
         self._tree = tree or Tree()
         self._load = load
         self._cgroup_root = cgroup_root
-        self._mps_pipe = mps_pipe
+        self._mps_pipe = mps_pipe or MPS_PIPE
         self._one_uid = one_uid
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -95,16 +95,16 @@ class Gpus:
             return self._last
 
     def choose(self, share: float, holdings: Sequence[GpuHolding]) -> GpuGrant | GpuRefusal:
-        """What a new desktop gets, after a fresh look; nobody else may be given anything until it is on record."""
-        return assign(GpuWish(share), self.look(holdings, now=True), holdings, self.sharing)
+        """What a new desktop gets of what was last seen; nobody else may be given anything until it is on record."""
+        return assign(GpuWish(share), self.known, holdings, self.sharing)
 
     def view(self, grant: GpuGrant | None) -> GpuView:
         """What the desktop's sandbox is given for its grant."""
-        return view(grant, self.known)
+        return view(grant, self.known, hide_cards=bool(self._tree.names(NVIDIA_PROC)))
 
     def read_now(self) -> list[GpuReading]:
-        """What each device does now."""
-        return read_gpus_now(self._tree, self.look(), self._load, self._timed_now)
+        """What each device that was last seen does now."""
+        return read_gpus_now(self._tree, self.known, self._load, self._timed_now)
 
     def share_capacity(self) -> float:
         """How many devices' worth can be handed out, from what was last seen."""

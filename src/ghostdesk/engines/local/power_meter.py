@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ghostdesk.engines.local.gpu import GpuReading
-from ghostdesk.engines.local.power import Covers, PowerLine, Sample, judge
+from ghostdesk.engines.local.gpus import Gpus
+from ghostdesk.engines.local.power import LEAST_INTERVAL_S, Covers, PowerLine, Sample, assumed_line, judge, most_w
+from ghostdesk.engines.local.power_ipmi import Ipmi
+from ghostdesk.engines.local.power_rapl import Rapl
+from ghostdesk.engines.local.power_redfish import Redfish, RedfishAddress
+from ghostdesk.engines.protocol import Ability
 from ghostdesk.kernel.conditions import PowerReading
+from ghostdesk.kernel.errors import ConfigError
 
 ASK_EVERY_S = 10.0
 """How often a slow sensor is asked."""
@@ -116,3 +125,82 @@ class PowerMeter:
         with self._lock:
             samples = [sample for sensor in self._sensors if (sample := sensor.sample()) is not None]
         return judge(samples, self.line, use, self._limit_w)
+
+    def read_once(self, use: float, timeout_s: float) -> PowerReading:
+        """The same for a command that reads once: waits for counters to move and for slow sensors, up to a time."""
+        reading = self.read(use)
+        time.sleep(min(timeout_s, 2 * LEAST_INTERVAL_S))
+        for sensor in self._sensors:
+            if isinstance(sensor, Background):
+                sensor.wait(timeout_s)
+        return self.read(use) if timeout_s > 0 else reading
+
+
+def ability(reading: PowerReading | None) -> Ability:
+    """For people: what tells the host's power, or why it is modelled."""
+    if reading is None:
+        return Ability("power", False, "not read yet", "Wait for the first reading.")
+    detail = f"{reading.power_w:.0f} W by {reading.source}" + (f" ({reading.problem})" if reading.problem else "")
+    mend = "docs/how-to/power-sensors.md lists the sensors that can be used, and how to set the model."
+    return Ability("power", not reading.modelled, detail, mend if reading.modelled else "")
+
+
+@dataclass(frozen=True, slots=True)
+class PowerOptions:
+    """What the operator says of the host's power.
+
+    Args:
+        idle_w, busy_w: what it draws at no use and with every core in use; 0 for what is assumed by its cores.
+        most_w: what it cannot exceed; 0 for what no machine of its size does.
+        ipmi: whether its management controller may be asked through /dev/ipmi0.
+        redfish: where its management controller is on the network.
+    """
+
+    idle_w: float = 0.0
+    busy_w: float = 0.0
+    most_w: float = 0.0
+    ipmi: bool = True
+    redfish: RedfishAddress | None = None
+
+    def __post_init__(self) -> None:
+        if not all(0 <= watts < math.inf for watts in (self.idle_w, self.busy_w, self.most_w)):
+            raise ConfigError("A power of [power] is no amount of watts.", "Give 0 or more.")
+        if (self.idle_w > 0) != (self.busy_w > 0) or self.idle_w > self.busy_w:
+            raise ConfigError(
+                f"power.idle_w = {self.idle_w:g} and power.busy_w = {self.busy_w:g} make no line.",
+                "Give both, the idle one not above the busy one, or neither.",
+            )
+
+
+def power_options(
+    *,
+    idle_w: float,
+    busy_w: float,
+    most_w: float,
+    ipmi: bool,
+    redfish_url: str,
+    redfish_user: str,
+    redfish_password_file: Path | None,
+    redfish_ca_file: Path | None,
+    redfish_chassis: str,
+) -> PowerOptions:
+    """The settings of [power], checked; raises `ConfigError` for what cannot be."""
+    redfish = None
+    if redfish_url:
+        if redfish_password_file is None:
+            raise ConfigError("power.redfish_password_file is missing.", "Name a file of mode 600 with the password.")
+        redfish = RedfishAddress(redfish_url, redfish_user, redfish_password_file, redfish_ca_file, redfish_chassis)
+    return PowerOptions(idle_w, busy_w, most_w, ipmi, redfish)
+
+
+def make_meter(options: PowerOptions, gpus: Gpus, cores: int) -> PowerMeter:
+    """The meter of this host, with every sensor that it might have; those that are not there say nothing."""
+    given = options.busy_w > 0
+    line = PowerLine(options.idle_w, options.busy_w, "as set") if given else assumed_line(cores)
+    limit_w = options.most_w or most_w(cores, len(gpus.known.devices))
+    sensors: list[Sensor] = [Rapl(options.most_w or most_w(cores, 0)), GpuPower(gpus.read_now)]
+    if options.ipmi:
+        sensors.insert(0, Background(Ipmi(), Covers.HOST))
+    if options.redfish is not None:
+        sensors.insert(0, Background(Redfish(options.redfish), Covers.HOST))
+    return PowerMeter(sensors, line, limit_w)
