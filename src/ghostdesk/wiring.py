@@ -169,12 +169,12 @@ def swap_wish(settings: Settings) -> SwapWish:
 
 def _local_options(settings: Settings) -> dict[str, Any]:
     """What only some engines know: those that do not are not told, unless it is set."""
-    engine = settings.engine
+    sharing = settings.engine.gpu_sharing
     options = {
-        "pin_cores": engine.pin_cores,
+        "pin_cores": settings.engine.pin_cores,
         "same_page_merging": settings.parking.same_page_merging,
         "remote_homes": remote_source(settings) if settings.homes.remote else None,
-        "gpu_sharing": engine.gpu_sharing if engine.gpu_sharing != "auto" else "",
+        "gpu_sharing": sharing if sharing != "auto" else "",
         "power": power_options(**asdict(settings.power)) if settings.power != PowerSettings() else None,
     }
     return {name: value for name, value in options.items() if value}
