@@ -7,6 +7,8 @@ import pytest
 
 from ghostdesk.config import Settings, load_settings
 from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.kernel.ids import UserId
+from ghostdesk.kernel.resources import Resources
 
 
 def _write(folder: Path, text: str) -> Path:
@@ -35,11 +37,36 @@ def test_settings_are_read(tmp_path: Path) -> None:
         ("[parking]\nzram_bytes = -1", "zram_bytes must be 0 or more"),
         ("[parking]\nswap_file_bytes = inf", "swap_file_bytes must be 0 or more"),
         ("[parking]\nzram_priority = 99999", "zram_priority must be between"),
+        ("[capacity]\ncpu_factor = 0", "capacity.cpu_factor"),
+        ("[capacity]\nmemory_factor = nan", "capacity.memory_factor"),
+        ("[quotas.person]\ndesktops = -1", "quotas.person.desktops"),
+        ("[quotas.departments.physics]\ndesktops = 10000000", "quotas.departments.physics.desktops"),
+        ("[quotas.departments.physics]\ncpu_cores = inf", "quotas.departments.physics.cpu_cores"),
+        ("[quotas.people.ada]\nmemory_bytes = -5", "quotas.people.ada.memory_bytes"),
+        ("[quotas.ghosts]\nmemory_share = 1.5", "quotas.ghosts.memory_share"),
+        ("[quotas.ghosts]\nfloor = 1", "quotas.ghosts.floor"),
+        ("[bookings]\nlead_s = -1", "bookings.lead_s"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         load_settings(_write(tmp_path, text))
+
+
+def test_quotas_are_what_was_written(tmp_path: Path) -> None:
+    text = "[quotas.person]\ncpu_cores = 2\n[quotas.departments.physics]\ndesktops = 3\n"
+    text += "[quotas.ghosts]\ncpu_share = 0.5\n"
+    quotas = load_settings(_write(tmp_path, text)).quotas.quotas()
+    assert quotas.of(UserId("ada")).most.cpu_cores == 2.0
+    assert quotas.of_department("physics").desktops == 3
+    assert quotas.of_department("").desktops is None
+    assert quotas.ghosts.amounts(Resources(cpu_cores=8.0)).cpu_cores == 4.0
+
+
+def test_a_quota_for_a_user_id_that_is_none_is_named(tmp_path: Path) -> None:
+    settings = load_settings(_write(tmp_path, '[quotas.people."No One"]\ndesktops = 1'))
+    with pytest.raises(ConfigError, match=r"quotas\.people: 'No One' is no user id"):
+        settings.quotas.quotas()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -6,11 +6,17 @@ import os
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
 
+from ghostdesk.allocator.bookings import BookingLead
+from ghostdesk.allocator.capacity import CapacityRules
+from ghostdesk.allocator.quotas import GhostQuota, Quota, Quotas
 from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.kernel.ids import user_id
+from ghostdesk.kernel.resources import Resources
 from ghostdesk.telemetry.events import TelemetrySource
 
 _STRICT = ConfigDict(extra="forbid")
@@ -221,6 +227,83 @@ class PowerSettings:
     redfish_chassis: str = ""
 
 
+_Factor = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+_Amount = Annotated[float, Field(ge=0, le=1e15, allow_inf_nan=False)]
+_Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0, le=1_000_000)]
+_Seconds = Annotated[float, Field(ge=0, le=7 * 86_400, allow_inf_nan=False)]
+
+
+@checked(frozen=True, config=_STRICT)
+class CapacitySettings:
+    """How often each resource may be promised, and what a desktop in use is counted with."""
+
+    cpu_factor: _Factor = 4.0
+    memory_factor: _Factor = 1.0
+    gpu_factor: _Factor = 1.0
+    network_factor: _Factor = 8.0
+    storage_factor: _Factor = 4.0
+    desktop_cpu_cores: _Amount = 1.0
+    desktop_memory_bytes: _Amount = 500e6
+    desktop_gpu_share: _Amount = 0.0
+    desktop_network_bytes_per_s: _Amount = 1e6
+    desktop_storage_bytes_per_s: _Amount = 5e6
+
+
+@checked(frozen=True, config=_STRICT)
+class QuotaSettings:
+    """The most that one person, or one department, may have; 0 of a resource is no quota."""
+
+    desktops: _Count | None = None
+    cpu_cores: _Amount = 0.0
+    memory_bytes: _Amount = 0.0
+    gpu_share: _Amount = 0.0
+    network_bytes_per_s: _Amount = 0.0
+    storage_bytes_per_s: _Amount = 0.0
+
+    def quota(self) -> Quota:
+        """The same as the allocator takes it."""
+        amounts = self.cpu_cores, self.memory_bytes, self.gpu_share, self.network_bytes_per_s, self.storage_bytes_per_s
+        return Quota(self.desktops, Resources(*amounts))
+
+
+@checked(frozen=True, config=_STRICT)
+class GhostQuotaSettings(QuotaSettings):
+    """The most that all ghosts together may hold, as amounts or as shares of what the host has."""
+
+    cpu_share: _Share = 0.0
+    memory_share: _Share = 0.0
+
+
+@checked(frozen=True, config=_STRICT)
+class QuotasSettings:
+    """Quotas: of every person, of single ones, of departments, and of ghosts."""
+
+    person: QuotaSettings = field(default_factory=QuotaSettings)
+    people: dict[str, QuotaSettings] = field(default_factory=dict)
+    departments: dict[str, QuotaSettings] = field(default_factory=dict)
+    ghosts: GhostQuotaSettings = field(default_factory=GhostQuotaSettings)
+
+    def quotas(self) -> Quotas:
+        """The same as the allocator takes it; raises `ConfigError` for a user id that is none."""
+        try:
+            people = {user_id(name): quota.quota() for name, quota in self.people.items()}
+        except ValueError as error:
+            raise ConfigError(f"quotas.people: {error}.", "For example: [quotas.people.alice].") from None
+        departments = {name: quota.quota() for name, quota in self.departments.items()}
+        shares = Resources(cpu_cores=self.ghosts.cpu_share, memory_bytes=self.ghosts.memory_share)
+        ghosts = self.ghosts.quota()
+        return Quotas(self.person.quota(), people, departments, GhostQuota(ghosts.desktops, ghosts.most, shares))
+
+
+@checked(frozen=True, config=_STRICT)
+class BookingSettings:
+    """How early desktops of booked classes are made ready, and how long they are kept from others."""
+
+    lead_s: _Seconds = 300.0
+    hold_s: _Seconds = 1800.0
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set."""
@@ -237,6 +320,32 @@ class Settings:
     prefetch: PrefetchSettings = field(default_factory=PrefetchSettings)
     context: ContextSettings = field(default_factory=ContextSettings)
     power: PowerSettings = field(default_factory=PowerSettings)
+    capacity: CapacitySettings = field(default_factory=CapacitySettings)
+    quotas: QuotasSettings = field(default_factory=QuotasSettings)
+    bookings: BookingSettings = field(default_factory=BookingSettings)
+
+
+def capacity_rules(settings: Settings) -> CapacityRules:
+    """What may be promised, and to whom, as the settings say."""
+    capacity, bookings = settings.capacity, settings.bookings
+    return CapacityRules(
+        factors=Resources(
+            capacity.cpu_factor,
+            capacity.memory_factor,
+            capacity.gpu_factor,
+            capacity.network_factor,
+            capacity.storage_factor,
+        ),
+        desktop=Resources(
+            capacity.desktop_cpu_cores,
+            capacity.desktop_memory_bytes,
+            capacity.desktop_gpu_share,
+            capacity.desktop_network_bytes_per_s,
+            capacity.desktop_storage_bytes_per_s,
+        ),
+        quotas=settings.quotas.quotas(),
+        lead=BookingLead(bookings.lead_s, hold_s=bookings.hold_s),
+    )
 
 
 def load_settings(path: Path | None) -> Settings:

@@ -22,9 +22,10 @@ from ghostdesk.allocator.links import LinkRules
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.policies.choosing import chosen_setting
-from ghostdesk.config import PowerSettings, Settings
+from ghostdesk.config import PowerSettings, Settings, capacity_rules
 from ghostdesk.control.agent_hub import AgentHub
 from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync
+from ghostdesk.control.capacity_feed import CapacityFeed
 from ghostdesk.control.curve_feed import CurveFeed
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
@@ -75,6 +76,7 @@ _SHOWN_LAUNCHES = 50
 _ELIGIBLE_FOR_S = 2.0
 _FLUSH_EVERY_S = 1.0
 _FEED_EVERY_S = 60.0
+_CAPACITY_EVERY_S = 5.0
 _FOLLOW_EVERY_S = 3.0
 """How soon a consent, a deletion or a new model from the command line holds in the running service."""
 
@@ -355,6 +357,7 @@ class Ghostdesk:
     models: ModelFeed
     curves: CurveFeed
     user_files: UserFiles
+    capacity: CapacityFeed
     recovered: Recovered = field(default_factory=Recovered)
     swap: tuple[Ability, ...] = ()
     """What became of the swap that the settings ask for."""
@@ -366,6 +369,7 @@ class Ghostdesk:
         self.swap = await asyncio.to_thread(parking_swap(self.settings).set_up, swap_wish(self.settings))
         await self.engine.start()
         await self.plane.personal.load()
+        await asyncio.to_thread(self.capacity.begin)
         on_step("looking for desktops that still run")
         self.recovered = await recover(
             self.loop.manager, self.engine, self.hub, self.executor, self.journal, self.clock
@@ -382,6 +386,7 @@ class Ghostdesk:
         self._tasks.append(asyncio.create_task(self.plane.flush_every(_FLUSH_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.plane.personal.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.feed.follow_every(_FEED_EVERY_S)))
+        self._tasks.append(asyncio.create_task(self.capacity.follow_every(_CAPACITY_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.models.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.curves.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.user_files.follow_every()))
@@ -487,9 +492,11 @@ def assemble(
         watched=lambda: watched[0]() if watched else frozenset(),
         rules=gate_rules(settings),
     )
+    capacity = CapacityFeed(store, capacity_rules(settings), clock)
     loop = ControlLoop(
         manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, hub, observer, supply, policy, clock,
         horizon_s=forecast.horizon_s, eligible=_Eligible(store, clock), feed=chosen_policy(settings, clock),
+        rules=capacity,
     )  # fmt: skip
     personal = Personal(loop, journal, clock, sources=telemetry.sources, timezone=forecast.timezone)
     plane = plane_type(loop, executor, engine, hub, hub, journal, clock, personal)
@@ -510,5 +517,18 @@ def assemble(
     plane.forecasts = follower.view
     curve_feed = CurveFeed(curves, profiles, clock, curve_stamp)
     return Ghostdesk(
-        settings, store, engine, hub, plane, loop, executor, journal, clock, feed, follower, curve_feed, user_files
+        settings,
+        store,
+        engine,
+        hub,
+        plane,
+        loop,
+        executor,
+        journal,
+        clock,
+        feed,
+        follower,
+        curve_feed,
+        user_files,
+        capacity,
     )

@@ -327,7 +327,13 @@ def test_the_operator_sees_the_status(page: Any, site: Any) -> None:
     page.set_viewport_size({"width": 1280, "height": 1000})
     page.click("#status-link")
     page.wait_for_selector("#ghosts-table td:has-text('spare0')")
-    assert "No room" in page.inner_text("#infeasible-table")
+    refused = page.inner_text("#infeasible-table")
+    assert "No room" in refused and "Memory" in refused and "1.4 GiB asked" in refused
+    capacity = page.inner_text("#capacity-table")
+    assert "not counted" in capacity and "11.2 GiB" in capacity
+    assert "5 of 40 desktops, 2 of them ghosts. 18 more are to be made" in page.inner_text("#capacity-words")
+    bookings = page.inner_text("#bookings-table")
+    assert "2 of 20 taken" in bookings and "<b>Chess</b>" in bookings
     assert "modprobe zram" in page.inner_text("#abilities-table")
     told = page.inner_text("#forecast-problem")
     assert "forecast worse than before" in told and "Train again" in told

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ghostdesk.allocator.capacity import UNRULED
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.policies.seam import Policy
@@ -106,6 +107,7 @@ class World:
     ) -> None:
         self.chosen = chosen
         self.eligible: frozenset[UserId] | None = None
+        self.rules = UNRULED
         self.clock = QueueClock(START_S) if host is None else host.clock
         assert isinstance(self.clock, QueueClock)
         self.host = host or SimulatedHost(self.clock, seed=seed)
@@ -132,7 +134,7 @@ class World:
         self.loop = ControlLoop(
             self.manager, self.forecast, ResourceAllocator(), SeamlessTransition(), self.executor, self.agents,
             self.observer, self.supply, self.policy, self.clock,
-            eligible=lambda: self.eligible,
+            eligible=lambda: self.eligible, rules=lambda: self.rules,
             feed=PolicyFeed(self.chosen, self.clock, zone=UTC) if self.chosen is not None else None,
         )  # fmt: skip
         self.plane = ControlPlane(

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from fastapi import FastAPI
 
+from ghostdesk.control.capacity_views import BookingView, CapacityView, InfeasibleView, RoomView
 from ghostdesk.control.context_view import ContextView, GateChange, GaugeView, LinkView
 from ghostdesk.control.service import (
     AbilityView,
@@ -210,11 +211,39 @@ class FakeDesktops:
             now_s=1.7e9 + 90,
             ghosts=(*ghosts, spare),
             plan=(ActionView("build", "spare1", "Arrivals within 20 s: 2 at 99 %."),),
-            infeasible=(ActionView("warm", "ben", "No room: it needs 900 MB more memory."),),
+            infeasible=(
+                InfeasibleView(
+                    "a warm desktop for ben",
+                    "No room: it needs 900 MB more memory.",
+                    "memory",
+                    "memory_bytes",
+                    1.5e9,
+                    0.6e9,
+                ),
+            ),
             launches=tuple(self.records),
             abilities=(
                 AbilityView("freeze", True, "cgroup v2", ""),
                 AbilityView("compressed swap", False, "there is no zram device", "modprobe zram"),
+            ),
+            capacity=CapacityView(
+                (
+                    RoomView("cpu_cores", 2.0, 8.0, 3.0, 1.0, 0.0, 0.4, 4.0),
+                    RoomView("memory_bytes", 12e9, 12e9, 1.5e9, 0.5e9, 5e9, 2.4e9, 4.6e9),
+                    RoomView("gpu_share", 0.0, 0.0, 0.0, 0.0, 0.0, None, 0.0),
+                    RoomView("network_bytes_per_s", 0.0, None, 3e6, 0.0, 0.0, None, None),
+                ),
+                5,
+                40,
+                2,
+                18,
+                2e8,
+                (
+                    BookingView(
+                        7, "Physics 2b", "physics", 1.7e9 + 600, 1.7e9 + 4200, 20, 2, 18, "held", "by-hand.ics"
+                    ),
+                    BookingView(8, "<b>Chess</b>", "anybody", 1.7e9 + 90000, 1.7e9 + 93600, 8, 0, 8, "booked", ""),
+                ),
             ),
             pool_target=2,
             pool_reason="Two spare desktops cover the arrivals of the next 20 s.",

@@ -79,11 +79,57 @@ export interface Forecasts {
   mend: string;
 }
 
+/** A wish that was not granted; `resource` is empty where none is short. */
+export interface Infeasible {
+  action: string;
+  reason: string;
+  code: string;
+  resource: string;
+  asked: number;
+  free: number;
+  count: number;
+}
+
+/** One resource; null where it is not counted or not measured. */
+export interface ResourceRoom {
+  resource: string;
+  has: number;
+  allowed: number | null;
+  people: number;
+  ghosts: number;
+  reserved: number;
+  used: number | null;
+  free: number | null;
+}
+
+export interface Booking {
+  number: number;
+  name: string;
+  whose: string;
+  start_s: number;
+  end_s: number;
+  desktops: number;
+  taken: number;
+  left: number;
+  state: string;
+  source: string;
+}
+
+export interface Capacity {
+  rooms: ResourceRoom[];
+  desktops: number;
+  most_desktops: number;
+  ghosts: number;
+  reserved: number;
+  parked_bytes: number;
+  bookings: Booking[];
+}
+
 export interface Status {
   now_s: number;
   ghosts: Ghost[];
   plan: Action[];
-  infeasible: Action[];
+  infeasible: Infeasible[];
   launches: Launch[];
   abilities: Ability[];
   pool_target: number;
@@ -91,6 +137,7 @@ export interface Status {
   problem: string;
   forecasts: Forecasts;
   context: Context;
+  capacity: Capacity;
 }
 
 /** Something of the host that can get short; levels are from 0 to 1. */

@@ -1,25 +1,12 @@
 // What the operator sees: ghosts, plan, launches, abilities. Refreshes itself while it is looked at.
 import { api, asApiError, type Action, type Forecasts, type Status } from "./api";
 import { renderContext } from "./context";
+import { renderCapacity } from "./capacity";
 import { byId, make, mebibytes, say, seconds } from "./dom";
+import { chip, fill, type Cell } from "./table";
 
 const EVERY_MS = 2000;
 const LADDER = ["active", "warm", "ready", "parked", "cached", "absent", "draining"];
-
-type Cell = string | Node;
-
-function fill(table: string, rows: Cell[][], none: string): void {
-  const body = byId<HTMLTableElement>(table).tBodies[0];
-  if (!body) return;
-  const columns = byId<HTMLTableElement>(table).tHead?.rows[0]?.cells.length ?? 1;
-  const made = rows.map((cells) => make("tr", {}, ...cells.map((cell) => make("td", {}, cell))));
-  if (made.length === 0) {
-    made.push(make("tr", {}, make("td", { class: "none", attributes: { colspan: String(columns) } }, none)));
-  }
-  body.replaceChildren(...made);
-}
-
-const chip = (text: string, kind: string) => make("span", { class: `chip chip-${kind}` }, text);
 
 function ago(then_s: number, now_s: number): string {
   const passed = Math.max(0, now_s - then_s);
@@ -81,7 +68,7 @@ export function render(status: Status): void {
     "There is no ghost.",
   );
   fill("plan-table", status.plan.map(actionRow), "Nothing needs doing.");
-  fill("infeasible-table", status.infeasible.map((action) => actionRow(action).slice(0, 3)), "Nothing was left undone.");
+  renderCapacity(status.capacity, status.infeasible);
   fill(
     "launches-table",
     status.launches.map((launch) => [

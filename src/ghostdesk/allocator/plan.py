@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ghostdesk.allocator.bookings import Hold
 from ghostdesk.allocator.capacity import UNRULED, CapacityRules, Headroom
 from ghostdesk.allocator.conditions_gate import OPEN_GATE, WarmingGate
 from ghostdesk.allocator.ladder import Ladder, LadderFigures
@@ -176,3 +177,5 @@ class Plan:
     """What to load into the page cache, most useful first."""
     headroom: Headroom | None = None
     """What of the host is promised, used, kept and free; None where no rules are in force."""
+    holds: tuple[Hold, ...] = ()
+    """What is still to be held for booked classes."""

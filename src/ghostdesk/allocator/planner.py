@@ -90,7 +90,8 @@ class ResourceAllocator:
             _no_memory(draft, wish, "no memory left at the present price")
         for wish in wishes.lowered:
             _no_memory(draft, wish, "it is kept parked: memory is too dear at present")
-        pool = standing.pool(pool_wish(request, wishes.granted), wishes.granted)
+        standing.reserve(wishes.granted)
+        pool = standing.pool(pool_wish(request, (*wishes.granted, *standing.coming_for_classes())))
         _fill(draft, pool, unserved, standing)
         _foresee_in_active(draft)
         _retire_personal(draft, {wish.user for wish in wishes.granted})
@@ -106,6 +107,7 @@ class ResourceAllocator:
             notes=(*draft.ahead.notes(), *_slow_lines(draft)),
             prefetch=_prefetch(request, (*unserved, *wishes.cached)),
             headroom=standing.headroom() if request.rules.enforced else None,
+            holds=standing.reserved.holds,
         )
 
     def maximize_resources(self, request_limits: Resources, capacity: Resources) -> Resources:
@@ -273,15 +275,17 @@ def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish], standing:
     here = request.waiting + sum(1 for wish in unserved if wish.user in request.expected)
     urgent = min(max(here - on_hand - coming, 0), max(short, 0))
     short = urgent + draft.ahead.take(short - urgent)
-    for ghost in draft.free(GhostState.PARKED)[: max(short, 0)]:
+    parked = draft.free(GhostState.PARKED)[: max(short, 0)]
+    for ghost in parked:
         draft.act(ghost, WakeRequested(f"the pool needs {pool.target}: {pool.why}"), "wake-pool")
-        short -= 1
+    woken = len(parked)
+    short -= woken
     if short <= 0:
         return
     if request.context.build_blocked:
         _infeasible(draft, f"{short} more ghosts", "backing-off", request.context.build_blocked, "desktops", short)
         return
-    booked = max(0, standing.held_for_classes - on_hand - coming)
+    booked = min(short, max(0, standing.held_for_classes - on_hand - coming - woken))
     built = _build(draft, standing.may_build(short, booked + request.waiting), pool, unserved)
     standing.tell_booked(max(0, booked - built))
 

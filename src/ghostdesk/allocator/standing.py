@@ -101,7 +101,30 @@ class Standing:
             Infeasible(f"a {wish.rung} desktop for {wish.user}", Reason(code, text), DESKTOPS, 1, free)
         )
 
-    def pool(self, pool: PoolWish, wanted: Iterable[PersonalWish]) -> PoolWish:
+    def reserve(self, wanted: Iterable[PersonalWish]) -> None:
+        """Find what bookings ask for, beside the people for whom something is prepared."""
+        request, rules = self.request, self.request.rules
+        if rules.bookings:
+            seats = seats_of(request.ghosts, rules)
+            seats += [Seat(wish.user, rules.department_of(wish.user), request.now_s) for wish in wanted]
+            self.reserved = reserved_at(rules.bookings, request.now_s, rules.lead, seats)
+
+    def coming_for_classes(self) -> list[PersonalWish]:
+        """People of booked classes whom the forecast expects as well: what is held for their class is for them, and the
+        pool need not hold it again. As many as their class has desktops left, the likeliest first."""
+        rules, curves, now_s = self.request.rules, self.request.curves, self.request.now_s
+        ahead_s = self.request.policy.warm_lead_s
+        found: list[PersonalWish] = []
+        seen = set(self.reserved.seated)
+        for hold in self.reserved.holds:
+            members = [user for user in curves if hold.booking.includes(user, rules.department_of(user))]
+            chances = {u: curves[u].arrival_within(now_s, ahead_s) for u in members}
+            likeliest = sorted(chances.keys() - seen, key=lambda user: (-chances[user], user))[: hold.left]
+            found += [PersonalWish(user, chances[user], (), f"comes for {hold.booking.name}") for user in likeliest]
+            seen.update(likeliest)
+        return found
+
+    def pool(self, pool: PoolWish) -> PoolWish:
         """The pool's target with what bookings ask for, and no more ghosts than their quota."""
         request, rules = self.request, self.request.rules
         if not rules.enforced:
@@ -115,19 +138,11 @@ class Standing:
                 self._short(f"{pool.target - most} of {pool.target} ghosts for anybody", "ghost-quota", text,
                             DESKTOPS, pool.target, most)  # fmt: skip
                 pool = replace(pool, target=most, why=f"{pool.why}; {text}", code="ghost-quota")
-        if rules.bookings:
-            self._reserve(wanted)
         extra = self.held_for_classes
         if not extra:
             return pool
         names = ", ".join(hold.booking.name for hold in self.reserved.holds if hold.left)
         return PoolWish(pool.target + extra, f"{pool.why}; {extra} more are booked: {names}", "booked")
-
-    def _reserve(self, wanted: Iterable[PersonalWish]) -> None:
-        request, rules = self.request, self.request.rules
-        seats = seats_of(request.ghosts, rules)
-        seats += [Seat(wish.user, rules.department_of(wish.user), request.now_s) for wish in wanted]
-        self.reserved = reserved_at(rules.bookings, request.now_s, rules.lead, seats)
 
     @property
     def held_for_classes(self) -> int:

@@ -16,6 +16,7 @@ from ghostdesk.cli.common import fail
 from ghostdesk.cli.evaluate import app as evaluate_app
 from ghostdesk.cli.model import app as model_app
 from ghostdesk.cli.replay import replay
+from ghostdesk.cli.reserve import app as reserve_app
 from ghostdesk.cli.simulate import app as simulate_app
 from ghostdesk.cli.train import train
 from ghostdesk.kernel.errors import GhostdeskError
@@ -40,6 +41,7 @@ app.add_typer(accounts.app, name="user")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(modes.app, name="mode")
 app.add_typer(calendar_app, name="calendar")
+app.add_typer(reserve_app, name="reserve")
 app.add_typer(evaluate_app, name="evaluate")
 app.command("replay")(replay)
 app.command("train")(train)

@@ -18,6 +18,7 @@ from rich.text import Text
 from ghostdesk.cli.accounts import checked_user, link_for, local_url
 from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
 from ghostdesk.cli.run import OPERATOR
+from ghostdesk.cli.show_capacity import capacity_tables
 from ghostdesk.cli.show_context import render_context
 from ghostdesk.config import Settings
 from ghostdesk.control.profile_feed import read_surroundings
@@ -90,13 +91,11 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     for a in found["plan"][:15]:
         when = time.strftime("%H:%M:%S", time.localtime(a["time_s"]))
         plan.add_row(when, a["action"], a["subject"], a["reason"], a["done"] or "…")
-    for a in found["infeasible"]:
-        plan.add_row("now", a["action"], "", a["reason"], "[yellow]not possible[/]")
     launches = Table("when", "who", "what", "served", "in", "why", title="Last launches")
     for r in found["launches"][:15]:
         when = time.strftime("%H:%M:%S", time.localtime(r["time_s"]))
         launches.add_row(when, r["user"], r["what"], r["path"], f"{r['duration_s'] * 1000:.0f} ms", r["reason"])
-    out.print(ghosts, plan, launches)
+    out.print(ghosts, plan, *capacity_tables(found), launches)
 
 
 def _print_forecasts(told: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from ghostdesk.allocator.bookings import NOTHING_KEPT, Kept
 from ghostdesk.allocator.capacity import UNRULED, CapacityRules
@@ -22,6 +23,8 @@ from ghostdesk.kernel.resources import Resources
 TOLD_FOR_S = 900.0
 """A refusal is listed among the wishes that were not granted for so long."""
 _MOST_REFUSALS = 200
+LEAST_EACH_S = 2.0
+"""However quick builds are: two are at a time, and plans start them."""
 
 
 def no_rules() -> CapacityRules:
@@ -34,6 +37,7 @@ class Admission:
 
     Args:
         rules: what holds at this moment; asked each time, as quotas, departments and bookings change.
+        build_time_s: how long a build takes here, as measured: the more are booked, the earlier they are begun.
     """
 
     def __init__(
@@ -44,11 +48,19 @@ class Admission:
         policy: PoolPolicy,
         clock: Clock,
         rules: Callable[[], CapacityRules] = no_rules,
+        build_time_s: Callable[[], float] = lambda: LEAST_EACH_S,
     ) -> None:
         self._manager, self._observer, self._allocator = manager, observer, allocator
         self._policy, self._clock = policy, clock
-        self.rules = rules
-        self._refusals: deque[tuple[float, Refusal]] = deque(maxlen=_MOST_REFUSALS)
+        self._rules, self._build_time_s = rules, build_time_s
+        self._refusals: deque[tuple[float, UserId, Refusal]] = deque(maxlen=_MOST_REFUSALS)
+
+    def rules(self) -> CapacityRules:
+        """What holds now."""
+        rules = self._rules()
+        if not rules.bookings:
+            return rules
+        return replace(rules, lead=replace(rules.lead, each_s=max(self._build_time_s(), LEAST_EACH_S)))
 
     def ask(self, user: UserId) -> Grant:
         """What somebody without a desktop in use would get now."""
@@ -75,7 +87,7 @@ class Admission:
         given = self.ask(user)
         if given.refusal is None:
             return given
-        self._refusals.append((self._clock.now_s(), given.refusal))
+        self._refusals.append((self._clock.now_s(), user, given.refusal))
         error = QuotaReached if given.refusal.by_quota else InsufficientCapacity
         raise error(given.refusal.cause, given.refusal.mend)
 
@@ -97,10 +109,14 @@ class Admission:
             return True
         return sum(1 for g in self._manager.of_nobody() if g.state in LIVE and g.pending is None) > kept
 
+    def forget(self, user: UserId) -> None:
+        """Drop what is remembered of somebody who deleted their data."""
+        self._refusals = deque((entry for entry in self._refusals if entry[1] != user), maxlen=_MOST_REFUSALS)
+
     def refused(self, now_s: float) -> list[Infeasible]:
         """Who was refused lately, once for each person and reason, latest first."""
         found: dict[tuple[str, str], Infeasible] = {}
-        for time_s, refusal in reversed(self._refusals):
+        for time_s, _, refusal in reversed(self._refusals):
             entry = refusal.entry
             if now_s - time_s <= TOLD_FOR_S:
                 found.setdefault((entry.wish, entry.reason.code), entry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from ghostdesk.control.booking_sources import KIND as BOOKINGS
 from ghostdesk.control.calendar_sync import CalendarStore
 from ghostdesk.kernel.errors import NotFound
 from ghostdesk.kernel.ids import UserId
@@ -12,7 +13,13 @@ from ghostdesk.telemetry.calendars.days import check_region, parse_terms
 from ghostdesk.telemetry.calendars.digests import series_digest, series_key
 from ghostdesk.telemetry.calendars.entries import CalendarSource
 from ghostdesk.telemetry.calendars.errors import CalendarError
-from ghostdesk.telemetry.calendars.lines import decode_calendar, split_calendar, without_identity
+from ghostdesk.telemetry.calendars.lines import (
+    BOOKING_LINES,
+    booked_only,
+    decode_calendar,
+    split_calendar,
+    without_identity,
+)
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 
 _MAX_NAME_CHARS = 64
@@ -94,6 +101,31 @@ def add_terms(
     text = decode_calendar(data)
     parse_terms(text)
     return _add(store, secrets, CalendarSource(user, _checked_name(name), "terms"), "text", text)
+
+
+def add_bookings_file(store: CalendarStore, secrets: SecretFiles, name: str, data: bytes) -> CalendarSource:
+    """Keep an operator's calendar that books desktops, as iCalendar, without the entries that book none.
+
+    Raises:
+        CalendarError: it is no calendar, or too large.
+    """
+    lines = booked_only(split_calendar(decode_calendar(data), BOOKING_LINES))
+    source = CalendarSource(None, _checked_name(name), BOOKINGS)
+    return _add(store, secrets, source, "text", without_identity(lines, lambda uid: uid))
+
+
+def add_bookings_url(
+    store: CalendarStore, secrets: SecretFiles, name: str, url: str, policy: AddressPolicy
+) -> CalendarSource:
+    """Keep the web address of an operator's calendar that books desktops; the database gets its host alone.
+
+    Raises:
+        CalendarRefused: the address is none that may be fetched.
+    """
+    checked = policy.check_url(url)
+    _check_host(checked, policy)
+    source = CalendarSource(None, _checked_name(name), BOOKINGS, urlsplit(checked).hostname or "")
+    return _add(store, secrets, source, "address", checked)
 
 
 def remove_calendar(store: CalendarStore, secrets: SecretFiles, user: UserId | None, name: str) -> None:

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 from zoneinfo import ZoneInfo
 
+from ghostdesk.control.booking_sources import KIND as KIND_BOOKINGS
+from ghostdesk.control.booking_sources import Accounts, take_reading
 from ghostdesk.kernel.errors import GhostdeskError, NotFound
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.telemetry.calendars.addresses import AddressPolicy
@@ -18,7 +20,7 @@ from ghostdesk.telemetry.calendars.days import parse_terms, public_holidays, ter
 from ghostdesk.telemetry.calendars.digests import series_key
 from ghostdesk.telemetry.calendars.entries import BusyTime, CalendarSource
 from ghostdesk.telemetry.calendars.errors import CalendarError, CalendarRefused, CalendarSignInFailed
-from ghostdesk.telemetry.calendars.lines import split_calendar
+from ghostdesk.telemetry.calendars.lines import BOOKING_LINES, split_calendar
 from ghostdesk.telemetry.calendars.secret_files import SecretFiles
 from ghostdesk.telemetry.consent import Consent, allowed_sources
 from ghostdesk.telemetry.events import TelemetrySource
@@ -39,7 +41,7 @@ _WORKERS = 4
 REMOTE = frozenset({"caldav", "url"})
 
 
-class CalendarStore(Protocol):
+class CalendarStore(Accounts, Protocol):
     """What of the store is needed here."""
 
     def calendars(self, user: UserId | None = None) -> Sequence[CalendarSource]:
@@ -218,19 +220,23 @@ class CalendarSync:
         is_same = memory.window_day == day and not memory.failures and source.synced_s is not None
         version = memory.version if is_same else ""
         window = day * DAY_S - PAST_S, day * DAY_S + AHEAD_S
-        times: tuple[BusyTime, ...] = ()
         problem = source.problem
         fetched = self._fetch(source, *window, version)
+        count = 0
         if fetched is not None and fetched.unchanged:
             state, memory.failures = "unchanged", 0
+        elif source.kind == KIND_BOOKINGS and fetched is not None:
+            count, problem = self._take_bookings(source, fetched, now_s)
+            state, memory.failures = "read", 0
+            memory.version, memory.window_day = fetched.version, day
         else:
             times, problem = self._times(source, fetched, *window)
             self._store.replace_busy_times(source.user, source.name, times)
-            state, memory.failures = "read", 0
+            state, memory.failures, count = "read", 0, len(times)
             memory.version, memory.window_day = fetched.version if fetched is not None else "", day
-        memory.next_s = now_s + self._options.sync_every_s if source.kind in REMOTE else (day + 1) * DAY_S
+        memory.next_s = now_s + self._options.sync_every_s if _is_remote(source) else (day + 1) * DAY_S
         self._store.put_calendar(replace(source, synced_s=now_s, problem=problem))
-        return SyncOutcome(source.user, source.name, state, len(times), problem)
+        return SyncOutcome(source.user, source.name, state, count, problem)
 
     def _fetch(self, source: CalendarSource, since_s: float, until_s: float, version: str) -> Fetched | None:
         """What the source has as iCalendar text; None for holidays and terms."""
@@ -239,16 +245,27 @@ class CalendarSync:
 
         if source.kind == "file":
             return Fetched((split_calendar(self._secret(source, "text")),))
-        if source.kind not in REMOTE:
+        if source.kind == KIND_BOOKINGS and not source.location:
+            return Fetched((split_calendar(self._secret(source, "text"), BOOKING_LINES),))
+        if source.kind not in REMOTE and source.kind != KIND_BOOKINGS:
             return None
         options = self._options
         with CalendarSession(
             options.policy, ca_file=options.ca_file, total_timeout_s=options.total_timeout_s
         ) as session:
-            if source.kind == "url":
-                return fetch_url(session, options.policy.check_url(self._secret(source, "address")), version)
+            if source.kind != "caldav":
+                further = BOOKING_LINES if source.kind == KIND_BOOKINGS else frozenset[str]()
+                return fetch_url(session, options.policy.check_url(self._secret(source, "address")), version, further)
             url, password = options.policy.check_url(source.location), self._secret(source, "password")
             return fetch_account(session, url, source.username, password, since_s, until_s, version)
+
+    def _take_bookings(self, source: CalendarSource, fetched: Fetched, now_s: float) -> tuple[int, str]:
+        """What an operator's calendar books, put in the place of what it booked before."""
+        from ghostdesk.telemetry.calendars.bookings import read_bookings
+
+        zone = ZoneInfo(self._options.timezone)
+        reading = read_bookings(fetched.texts, now_s - DAY_S, now_s + AHEAD_S, timezone=zone)
+        return take_reading(self._store, source.name, reading, now_s)
 
     def _times(
         self, source: CalendarSource, fetched: Fetched | None, since_s: float, until_s: float
@@ -283,6 +300,10 @@ class CalendarSync:
         if any(one.name == source.name for one in self._store.calendars() if one.user == source.user):
             self._store.put_calendar(replace(source, problem=problem))
         return SyncOutcome(source.user, source.name, "failed", problem=problem)
+
+
+def _is_remote(source: CalendarSource) -> bool:
+    return source.kind in REMOTE or (source.kind == KIND_BOOKINGS and bool(source.location))
 
 
 def _terms_problem(found: Sequence[BusyTime], now_s: float) -> str:

@@ -97,7 +97,7 @@ class ControlLoop:
         self.eligible = eligible
         self.service = ServiceTarget(policy.target_hit_rate)
         self.feed = feed
-        self.admission = Admission(manager, observer, allocator, policy, clock, rules)
+        self.admission = Admission(manager, observer, allocator, policy, clock, rules, lambda: supply.lead_time.mean_s)
         self.plan = Plan()
         self.recent: deque[tuple[float, Action]] = deque(maxlen=30)
         self.curves: dict[UserId, UsageCurve] = {}

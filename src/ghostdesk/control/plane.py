@@ -291,6 +291,7 @@ class ControlPlane:
         self._page_launches = {key: time_s for key, time_s in self._page_launches.items() if key[0] != user}
         self.board.forget(user)
         self.links.forget(user)
+        self.loop.admission.forget(user)
         self.wake.set()
 
     def _on_change(self, step: Step, event: GhostEvent, _outcomes: Sequence[Outcome]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from ghostdesk.control.capacity_views import CapacityView, InfeasibleView
 from ghostdesk.control.context_view import ContextView
 from ghostdesk.control.personal_views import PersonalService
 from ghostdesk.kernel.conditions import ClientLink
@@ -132,7 +133,7 @@ class StatusView:
     now_s: float
     ghosts: tuple[GhostView, ...]
     plan: tuple[ActionView, ...]
-    infeasible: tuple[ActionView, ...]
+    infeasible: tuple[InfeasibleView, ...]
     launches: tuple[LaunchRecord, ...]
     abilities: tuple[AbilityView, ...]
     pool_target: int
@@ -141,6 +142,7 @@ class StatusView:
     """Why the pool cannot be built at present, and when it is tried again; empty when all is well."""
     forecasts: ForecastView = ForecastView()
     context: ContextView = field(default_factory=ContextView)
+    capacity: CapacityView = field(default_factory=CapacityView)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ghostdesk.allocator.plan import Action
+from ghostdesk.allocator.reasons import grouped
+from ghostdesk.control.capacity_views import capacity_view, infeasible_view
 from ghostdesk.control.context_view import context_view
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
@@ -33,7 +35,9 @@ def status_view(
         now_s=now_s,
         ghosts=_ghosts(loop),
         plan=tuple(_action(time_s, action, done) for time_s, action in loop.recent),
-        infeasible=tuple(ActionView(i.wish, "", i.reason.text, i.reason.code) for i in loop.plan.infeasible),
+        infeasible=tuple(
+            infeasible_view(entry) for entry in grouped((*loop.admission.refused(now_s), *loop.plan.infeasible))
+        ),
         launches=launches[:_MOST_LAUNCHES],
         abilities=tuple(AbilityView(a.name, a.available, a.detail, a.mend) for a in engine.abilities()),
         pool_target=loop.plan.pool_target,
@@ -41,6 +45,7 @@ def status_view(
         problem=" ".join(p for p in problems if p),
         forecasts=forecasts,
         context=context_view(loop.observer, tuple(note.text for note in loop.plan.notes)),
+        capacity=capacity_view(loop.plan.headroom, loop.plan.holds, loop.admission.rules().bookings, now_s),
     )
 
 

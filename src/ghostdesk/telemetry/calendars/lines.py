@@ -10,7 +10,7 @@ import codecs
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ghostdesk.telemetry.calendars.errors import CalendarError
 
@@ -24,6 +24,17 @@ _ENTRY_NAMES = frozenset(
         "TRANSP", "X-MICROSOFT-CDO-BUSYSTATUS", "X-MICROSOFT-CDO-ALLDAYEVENT",
     }
 )  # fmt: skip
+BOOKING_MARK = "GHOSTDESK"
+BOOKING_AMOUNTS = {
+    "CPU-CORES": "cpu_cores",
+    "MEMORY-BYTES": "memory_bytes",
+    "GPU-SHARE": "gpu_share",
+    "NETWORK-BYTES-PER-S": "network_bytes_per_s",
+    "STORAGE-BYTES-PER-S": "storage_bytes_per_s",
+}
+BOOKING_WORDS = ("DESKTOPS", "DEPARTMENT", "USERS", "APPS", *BOOKING_AMOUNTS)
+BOOKING_LINES = frozenset({"SUMMARY", "CATEGORIES", *(f"X-{BOOKING_MARK}-{word}" for word in BOOKING_WORDS)})
+"""What matters further in an operator's calendar that books desktops (see `calendars.bookings`)."""
 _ZONE_NAMES = frozenset(
     {"BEGIN", "END", "TZID", "X-LIC-LOCATION", "DTSTART", "TZOFFSETFROM", "TZOFFSETTO", "RRULE", "RDATE", "TZNAME"}
 )
@@ -82,13 +93,17 @@ def too_large() -> CalendarError:
     )
 
 
-def split_calendar(text: str) -> CalendarLines:
+def split_calendar(text: str, further: frozenset[str] = frozenset()) -> CalendarLines:
     """Take out the lines that matter; never fails for single bad lines or entries.
+
+    Args:
+        text: the calendar.
+        further: names of lines of entries that matter as well, where an operator's calendar books desktops.
 
     Raises:
         CalendarError: the text is no iCalendar at all.
     """
-    splitter = _Splitter()
+    splitter = _Splitter(_ENTRY_NAMES | further)
     name, kept = "", list[str]()
     for physical in io.StringIO(text, newline=None):
         line = physical.rstrip("\n")
@@ -123,6 +138,16 @@ def without_identity(lines: CalendarLines, series_of: Callable[[str], str]) -> s
     return "\n".join(out)
 
 
+def booked_only(lines: CalendarLines) -> CalendarLines:
+    """The same without entries that book nothing, and whose series books nothing: of those nothing is kept."""
+    marked = {_uid(entry) or entry for entry in lines.entries if any(BOOKING_MARK in line.upper() for line in entry)}
+    return replace(lines, entries=tuple(entry for entry in lines.entries if (_uid(entry) or entry) in marked))
+
+
+def _uid(entry: Block) -> str:
+    return next((_value(line) for line in entry if line[:3].upper() == "UID"), "")
+
+
 def _value(line: str) -> str:
     return line.partition(":")[2].strip()
 
@@ -130,7 +155,8 @@ def _value(line: str) -> str:
 class _Splitter:
     """Follows BEGIN and END, and keeps what is wanted where it is wanted."""
 
-    def __init__(self) -> None:
+    def __init__(self, entry_names: frozenset[str]) -> None:
+        self._entry_names = entry_names
         self._entries: list[Block] = []
         self._zones: list[Block] = []
         self._open: list[str] | None = None
@@ -150,7 +176,7 @@ class _Splitter:
         if self._open is None:
             return name in ("X-WR-TIMEZONE", "METHOD")
         if self._open_kind == "VEVENT":
-            return self._depth == 0 and name in _ENTRY_NAMES
+            return self._depth == 0 and name in self._entry_names
         return name in _ZONE_NAMES
 
     def take(self, name: str, line: str) -> None:

@@ -36,8 +36,8 @@ class Fetched:
     unchanged: bool = False
 
 
-def fetch_url(session: CalendarSession, url: str, version: str = "") -> Fetched:
-    """Fetch an iCalendar text, unless the server says it is still the `version` known.
+def fetch_url(session: CalendarSession, url: str, version: str = "", further: frozenset[str] = frozenset()) -> Fetched:
+    """Fetch an iCalendar text, unless the server says it is still the `version` known; `further` lines of it matter.
 
     Raises:
         CalendarError: it cannot be had, or is no calendar.
@@ -52,7 +52,8 @@ def fetch_url(session: CalendarSession, url: str, version: str = "") -> Fetched:
         raise CalendarSignInFailed("The calendar's server wants a sign-in.", "Give its secret or public address.")
     if response.status_code != 200:
         raise CalendarError(f"The calendar's server answered {response.status_code}.", _NO_CALENDAR)
-    return Fetched((split_calendar(decode_calendar(response.content)),), response.headers.get("ETag", "")[:500])
+    text = decode_calendar(response.content)
+    return Fetched((split_calendar(text, further),), response.headers.get("ETag", "")[:500])
 
 
 def fetch_account(
