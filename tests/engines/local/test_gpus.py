@@ -85,7 +85,7 @@ def test_a_mig_device_counts_its_slices(tmp_path: Path) -> None:
     grant = host.choose(0.2, [])
     assert isinstance(grant, GpuGrant) and grant.way == MIG
     seen = host.view(grant)
-    binds = seen.arguments[1::3][: seen.arguments.count("--dev-bind")]
+    binds = seen.arguments[1::3][: seen.arguments.count("--dev-bind-try")]
     assert set(binds) == {
         "/dev/nvidia0",
         "/dev/nvidiactl",
@@ -120,7 +120,7 @@ def test_a_render_node_brings_its_group_and_its_own_part_of_sysfs() -> None:
     seen = view(grant, GpuInventory((card,)))
     assert seen.groups == (44,)
     assert seen.arguments == (
-        *("--dev-bind", "/dev/dri/renderD128", "/dev/dri/renderD128"),
+        *("--dev-bind-try", "/dev/dri/renderD128", "/dev/dri/renderD128"),
         *("--ro-bind-try", sysfs, sysfs),
         *("--symlink", "../../devices/pci0000:00/0000:03:00.0/drm/renderD128", "/sys/dev/char/226:128"),
     )

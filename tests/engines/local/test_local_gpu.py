@@ -5,7 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from gpu_trees import Tree as FakeTree
+from gpu_trees import add_drm
 
+from ghostdesk.engines.local import gpus
 from ghostdesk.engines.local.engine import LocalEngine
 from ghostdesk.engines.local.gpu_tree import Tree, drm_devices, nvidia_cards
 from ghostdesk.engines.local.power_meter import PowerOptions
@@ -42,6 +45,39 @@ async def test_a_desktop_that_should_have_a_gpu_is_built_without(
     assert power.source in told.detail
     assert told.available != power.modelled
     assert (await engine.apply(Destroy(GHOST))).ok
+
+
+async def test_shares_outlive_the_control_plane(
+    desktop_host: None, open_dir: Path, tmp_path: Path, template: DesktopTemplate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a device tree in place of a card: real desktops, whose grants are found again by the next engine."""
+    add_drm(FakeTree(tmp_path), 128, "0000:03:00.0", "amdgpu", "0x1002", 16 * 2**30)
+    monkeypatch.setattr(gpus, "Tree", lambda: Tree(tmp_path))
+    half, other = Resources(gpu_share=0.6), GhostId("gpu2")
+    first = LocalEngine(open_dir / "state", open_dir / "run")
+    await first.start()
+    try:
+        assert first.capacity().gpu_share == 1.0
+        built = await first.apply(Build(GHOST, template, half))
+        assert built.ok, built.error
+        assert str(built.facts["gpu"]).startswith("60% of GPU 0000:03:00.0")
+        assert "gpu" in str(built.facts["not_limited"])
+        session = next(one for one in await first.observe() if one.ghost == GHOST)
+        assert session.alive
+    finally:
+        await first.stop(keep_ghosts=True)
+    second = LocalEngine(open_dir / "state", open_dir / "run")
+    await second.start()
+    try:
+        refused = await second.apply(Build(other, template, half))
+        assert refused.ok, refused.error
+        assert refused.facts["gpu_reason"] == "gpu-full"
+        await second.apply(Destroy(GHOST))
+        await second.apply(Destroy(other))
+        again = await second.apply(Build(other, template, half))
+        assert str(again.facts["gpu"]).startswith("60% of GPU")
+    finally:
+        await second.stop(keep_ghosts=False)
 
 
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:

@@ -10,10 +10,22 @@ from pathlib import Path
 import pytest
 from redfish_server import PASSWORD, USER, Controller, controller, make_certificate
 
+from ghostdesk.engines.local import gpu_tree
 from ghostdesk.engines.local.gpu import GpuReading
+from ghostdesk.engines.local.gpus import Gpus
 from ghostdesk.engines.local.power import Covers, PowerLine, Sample
 from ghostdesk.engines.local.power_ipmi import Ipmi, parse_reading
-from ghostdesk.engines.local.power_meter import ASK_EVERY_S, STALE_AFTER_S, Background, GpuPower, PowerMeter, ability
+from ghostdesk.engines.local.power_meter import (
+    ASK_EVERY_S,
+    STALE_AFTER_S,
+    Background,
+    GpuPower,
+    PowerMeter,
+    PowerOptions,
+    ability,
+    make_meter,
+    power_options,
+)
 from ghostdesk.engines.local.power_rapl import Rapl
 from ghostdesk.engines.local.power_redfish import Redfish, RedfishAddress
 from ghostdesk.engines.protocol import Ability
@@ -218,7 +230,7 @@ def test_a_slow_sensor_never_holds_up_the_reading() -> None:
             return Sample("IPMI", Covers.HOST, 200.0)
 
     slow = Background(Slow(), Covers.HOST, clock)
-    meter = PowerMeter([slow], PowerLine(40.0, 120.0, "given"), 500.0)
+    meter = PowerMeter([slow], PowerLine(40.0, 120.0, "given"), lambda: 500.0)
     assert meter.read(0.0).modelled
     clock.now_s += STALE_AFTER_S + 1
     assert meter.read(0.0).problem == "IPMI: no answer for 45 s"
@@ -241,15 +253,34 @@ def test_a_command_that_reads_once_waits_for_slow_sensors(tmp_path: Path) -> Non
         def sample(self) -> Sample:
             return Sample("IPMI", Covers.HOST, 200.0)
 
-    meter = PowerMeter([Background(Quick(), Covers.HOST)], PowerLine(40.0, 120.0, "given"), 500.0)
+    meter = PowerMeter([Background(Quick(), Covers.HOST)], PowerLine(40.0, 120.0, "given"), lambda: 500.0)
     reading = meter.read_once(0.0, 5.0)
     assert reading.power_w == 200.0
     assert ability(reading) == Ability("power", True, "200 W by IPMI", "")
-    modelled = ability(PowerMeter([], PowerLine(40.0, 120.0, "given"), 500.0).read_once(0.0, 0.0))
+    modelled = ability(PowerMeter([], PowerLine(40.0, 120.0, "given"), lambda: 500.0).read_once(0.0, 0.0))
     assert not modelled.available
     assert modelled.detail == "40 W by model (given: 40 W idle, 120 W busy)"
     assert modelled.mend
     assert not ability(None).available
+
+
+def options(**given: object) -> PowerOptions:
+    plain = {"idle_w": 0.0, "busy_w": 0.0, "most_w": 0.0, "ipmi": True}
+    redfish = {f"redfish_{name}": None for name in ("password_file", "ca_file")}
+    texts = {f"redfish_{name}": "" for name in ("url", "user", "chassis")}
+    return power_options(**{**plain, **redfish, **texts, **given})  # type: ignore[arg-type]
+
+
+def test_the_settings_make_the_meter(tmp_path: Path) -> None:
+    assert options() == PowerOptions()
+    host = Gpus(gpu_tree.Tree(tmp_path))
+    assert "assumed for 4 cores" in make_meter(options(ipmi=False), host, 4).read(0.5).source
+    given = make_meter(options(idle_w=48.0, busy_w=132.0, ipmi=False), host, 4).read(0.5)
+    assert (given.power_w, given.source, given.modelled) == (90.0, "model (as set: 48 W idle, 132 W busy)", True)
+    with pytest.raises(ConfigError, match=r"power\.redfish_password_file is missing"):
+        options(redfish_url="https://bmc.example", redfish_user="reader")
+    with_one = options(redfish_url="https://bmc.example", redfish_user="reader", redfish_password_file=tmp_path / "x")
+    assert with_one.redfish is not None
 
 
 def test_gpus_are_summed_and_their_lies_are_told() -> None:

@@ -53,15 +53,15 @@ def view(grant: GpuGrant | None, inventory: GpuInventory, *, hide_cards: bool = 
     for part in device.slices:
         nodes += part.nodes if part.uuid == grant.mig else ()
     arguments: list[str] = []
-    for node in nodes:
-        arguments += ["--dev-bind", node.path, node.path]
+    for node in nodes:  # a device that goes in this moment leaves a desktop without it, not none
+        arguments += ["--dev-bind-try", node.path, node.path]
     arguments += _sysfs(device)
     if hide_cards:
         arguments += _HIDDEN
     if hide_cards and device.vendor == "nvidia":
         arguments += _proc(device)
     if grant.way == MPS:  # its sockets alone: clients were seen to need neither the host's /dev/shm nor its IPC
-        arguments += ["--bind", grant.mps_pipe, grant.mps_pipe]
+        arguments += ["--bind-try", grant.mps_pipe, grant.mps_pipe]
     groups = tuple(sorted({node.gid for node in nodes if node.needs_group}))
     return GpuView(tuple(arguments), environment(grant, device), groups)
 

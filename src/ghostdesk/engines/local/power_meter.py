@@ -107,10 +107,10 @@ class PowerMeter:
     Args:
         sensors: in the order in which they are preferred.
         line: the model, for when none is believed.
-        limit_w: what the host cannot exceed.
+        limit_w: what the host cannot exceed, as it is now: GPUs come and go.
     """
 
-    def __init__(self, sensors: Sequence[Sensor], line: PowerLine, limit_w: float) -> None:
+    def __init__(self, sensors: Sequence[Sensor], line: PowerLine, limit_w: Callable[[], float]) -> None:
         self.line = line
         self._sensors = sensors
         self._limit_w = limit_w
@@ -124,7 +124,7 @@ class PowerMeter:
         """
         with self._lock:
             samples = [sample for sensor in self._sensors if (sample := sensor.sample()) is not None]
-        return judge(samples, self.line, use, self._limit_w)
+        return judge(samples, self.line, use, self._limit_w())
 
     def read_once(self, use: float, timeout_s: float) -> PowerReading:
         """The same for a command that reads once: waits for counters to move and for slow sensors, up to a time."""
@@ -197,10 +197,9 @@ def make_meter(options: PowerOptions, gpus: Gpus, cores: int) -> PowerMeter:
     """The meter of this host, with every sensor that it might have; those that are not there say nothing."""
     given = options.busy_w > 0
     line = PowerLine(options.idle_w, options.busy_w, "as set") if given else assumed_line(cores)
-    limit_w = options.most_w or most_w(cores, len(gpus.known.devices))
     sensors: list[Sensor] = [Rapl(options.most_w or most_w(cores, 0)), GpuPower(gpus.read_now)]
     if options.ipmi:
         sensors.insert(0, Background(Ipmi(), Covers.HOST))
     if options.redfish is not None:
         sensors.insert(0, Background(Redfish(options.redfish), Covers.HOST))
-    return PowerMeter(sensors, line, limit_w)
+    return PowerMeter(sensors, line, lambda: options.most_w or most_w(cores, len(gpus.known.devices)))
