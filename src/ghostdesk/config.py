@@ -97,7 +97,7 @@ class PoolSettings:
     """What a desktop may use while it waits, and while somebody works in it; 0 is no limit but the machine's."""
     prewarm_in_steps: bool = True
     """Whether people who are less likely than `warm_threshold` get something less than a warm desktop."""
-    gpu_share: float = 0.0
+    gpu_share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     """Share of one GPU that each desktop gets when it is built, as long as there is room; 0 for none."""
     warm_apps: int = 2
     active_app_threshold: float = 0.5
