@@ -67,9 +67,10 @@ class ReclaimMemory:
 
 @dataclass(frozen=True, slots=True)
 class CallBackMemory:
-    """Fetch pages from swap ahead of a wake."""
+    """Fetch pages from swap ahead of a wake; for a person who waits already, before all others."""
 
     ghost: GhostId
+    priority: Priority = Priority.GHOST
 
 
 @dataclass(frozen=True, slots=True)

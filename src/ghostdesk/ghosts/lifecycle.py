@@ -153,7 +153,8 @@ def _claim(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
     """Full resources first, so that the thaw already runs with them; the home only where it is not attached yet. Pages
     in swap come back beside all that."""
     assert isinstance(event, ClaimRequested)
-    commands: list[Command] = [CallBackMemory(ghost.ghost)] if ghost.state is GhostState.PARKED else []
+    parked = ghost.state is GhostState.PARKED
+    commands: list[Command] = [CallBackMemory(ghost.ghost, Priority.PERSON)] if parked else []
     commands += [SetLimits(ghost.ghost, event.limits, Priority.PERSON), Thaw(ghost.ghost)]
     if ghost.owner is None or ghost.pending == "bind":
         commands += [AttachHome(ghost.ghost, event.user), TellBound(ghost.ghost, event.user)]

@@ -121,7 +121,7 @@ def describe(
             else "no swap: parked ghosts keep their memory"
             if swap == 0
             else "needs root",
-            "" if can_reclaim else "Add zram: modprobe zram; zramctl; mkswap; swapon. Or install zram-tools.",
+            "" if can_reclaim else "Set parking.zram_bytes and run as root, or install zram-tools.",
         ),
         Ability(
             "attach home",

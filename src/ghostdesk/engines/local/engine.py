@@ -53,10 +53,12 @@ from ghostdesk.ghosts.commands import (
 from ghostdesk.kernel.conditions import HostConditions, PowerReading
 from ghostdesk.kernel.errors import ConfigError, EngineError, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
-from ghostdesk.kernel.resources import Resources
+from ghostdesk.kernel.resources import Priority, Resources
 
 _T = TypeVar("_T")
 BUILDS_AT_ONCE = 2
+CALL_BACKS_AT_ONCE = 2
+"""Pages of foreseen wakes; more at a time would only make the likeliest wait for the others."""
 MERGE_AFTER_S = 3.0
 """A desktop that was just built changes its pages too fast to be worth merging."""
 THREADS = 8
@@ -119,6 +121,7 @@ class LocalEngine:
         self._threads: ThreadPoolExecutor | None = None
         self._conditions = ConditionsReader(self._records.state_dir)
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
+        self._call_backs = asyncio.Semaphore(CALL_BACKS_AT_ONCE)
         self._locks: dict[GhostId, asyncio.Lock] = {}
 
     async def start(self) -> None:
@@ -222,12 +225,15 @@ class LocalEngine:
     async def apply(self, command: EngineCommand) -> Outcome:
         """Carry out one command; commands for one ghost one after another, and two builds at a time.
 
-        Only `CallBackMemory` waits for nothing and lets nobody wait: a thaw in the middle of it is welcome.
+        Only `CallBackMemory` lets nobody wait, as a thaw in the middle of it is welcome. Foreseen wakes are called back
+        in the order in which they are asked for, which is that of their probability.
         """
         started_s = time.perf_counter()
+        if isinstance(command, CallBackMemory):
+            return await self._apply_call_back(command, started_s)
         lock = self._locks.setdefault(command.ghost, asyncio.Lock())
         try:
-            async with contextlib.nullcontext() if isinstance(command, CallBackMemory) else lock:
+            async with lock:
                 if isinstance(command, Build):
                     async with self._builds:
                         facts = await self._in_thread(lambda: self._carry_out(command))
@@ -243,6 +249,15 @@ class LocalEngine:
         finally:
             if isinstance(command, Destroy) and not lock.locked():
                 self._locks.pop(command.ghost, None)
+
+    async def _apply_call_back(self, command: CallBackMemory, started_s: float) -> Outcome:
+        foreseen = command.priority is Priority.GHOST
+        async with self._call_backs if foreseen else contextlib.nullcontext():
+            try:
+                facts = await self._in_thread(lambda: self._call_back(self._living(command.ghost)))
+            except GhostdeskError as error:
+                return Outcome(command, error, time.perf_counter() - started_s)
+        return Outcome(command, None, time.perf_counter() - started_s, facts)
 
     def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
         ghost_id(command.ghost)
