@@ -1,4 +1,4 @@
-"""Parked desktops: their pages come back as soon as the person is at the door, and no claim waits for the last of them."""
+"""Parked desktops: pages come back as soon as the person is at the door, and no claim waits for the last of them."""
 
 from pathlib import Path
 

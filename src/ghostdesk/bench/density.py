@@ -26,6 +26,7 @@ from ghostdesk.ghosts.commands import AttachHome, CallBackMemory, Freeze, Reclai
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
+from ghostdesk.kernel.resources import Priority
 
 SCHEMA = "ghostdesk.bench.density/1"
 _TEMPLATE = DesktopTemplate(TemplateId("bench"))
@@ -53,8 +54,8 @@ class CallBack(StrEnum):
     """When the pages of a parked ghost were called back."""
 
     NEVER = "not called back"
-    BESIDE = "called back beside the thaw"
-    """As on a sign-in that nobody foresaw."""
+    AFTER = "called back after the thaw"
+    """As on a sign-in that nobody foresaw: when the first frame is there."""
     BEFORE = "called back before"
     """As on a wake that was foreseen: the time it takes is not in the wake."""
 
@@ -262,7 +263,7 @@ async def _wake(here: Desk, app_id: AppId, app: BenchApp, how: CallBack) -> Wake
     if how is CallBack.BEFORE:
         called_back_s = (await here.apply(CallBackMemory(ghost))).duration_s
     begin_s = time.monotonic()
-    beside = asyncio.create_task(here.apply(CallBackMemory(ghost))) if how is CallBack.BESIDE else None
+    after = asyncio.create_task(here.apply(CallBackMemory(ghost, Priority.PERSON))) if how is CallBack.AFTER else None
     await here.apply(Thaw(ghost))
     async with await here.watch() as screen:
         first_frame_s = time.monotonic() - begin_s
@@ -278,8 +279,8 @@ async def _wake(here: Desk, app_id: AppId, app: BenchApp, how: CallBack) -> Wake
         if window is None or not painted_s:
             raise BenchError(f"{app.name} never had its whole window on the screen.")
         key_s = await _first_key(screen, app)
-    if beside is not None:
-        called_back_s = (await beside).duration_s
+    if after is not None:
+        called_back_s = (await after).duration_s
     await here.apply(Freeze(ghost))
     return Wake(how, first_frame_s, painted_s - begin_s, key_s, called_back_s)
 

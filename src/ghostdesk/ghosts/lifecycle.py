@@ -150,14 +150,14 @@ def _wake(ghost: Ghost, _event: GhostEvent) -> tuple[Command, ...]:
 
 
 def _claim(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
-    """Full resources first, so that the thaw already runs with them; the home only where it is not attached yet. Pages
-    in swap come back beside all that."""
+    """Full resources first, so that the thaw already runs with them; the home only where it is not attached yet; last
+    what is in swap, as the first frame fetches what it needs by itself."""
     assert isinstance(event, ClaimRequested)
-    parked = ghost.state is GhostState.PARKED
-    commands: list[Command] = [CallBackMemory(ghost.ghost, Priority.PERSON)] if parked else []
-    commands += [SetLimits(ghost.ghost, event.limits, Priority.PERSON), Thaw(ghost.ghost)]
+    commands: list[Command] = [SetLimits(ghost.ghost, event.limits, Priority.PERSON), Thaw(ghost.ghost)]
     if ghost.owner is None or ghost.pending == "bind":
         commands += [AttachHome(ghost.ghost, event.user), TellBound(ghost.ghost, event.user)]
+    if ghost.state is GhostState.PARKED:
+        commands.append(CallBackMemory(ghost.ghost, Priority.PERSON))
     return tuple(commands)
 
 

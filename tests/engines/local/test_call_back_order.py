@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 from ghostdesk.engines.local import engine as local
 from ghostdesk.engines.local.engine import LocalEngine
@@ -23,10 +24,21 @@ class Watched(LocalEngine):
     def _living(self, ghost: GhostId) -> GhostRecord:
         return GhostRecord(ghost, "plain", "isolated", 1)
 
-    def _call_back(self, record: GhostRecord) -> dict[str, float | str]:
+    def _call_back(self, record: GhostRecord, thawed: threading.Event) -> dict[str, float | str]:
         self.began.append(record.ghost)
         assert self.go_on.wait(10)
         return {"called_back_bytes": 1.0}
+
+
+class Thawed(Watched):
+    """One whose call-back goes on until a thaw ends it."""
+
+    called = threading.Event()
+
+    def _call_back(self, record: GhostRecord, thawed: threading.Event) -> dict[str, float | str]:
+        self.called.set()
+        assert thawed.wait(10)
+        return {"called_back_bytes": 0.0}
 
 
 async def until(engine: Watched, count: int) -> None:
@@ -54,4 +66,18 @@ async def test_a_ghost_that_is_gone_is_said_and_holds_nobody_up(tmp_path: Path) 
     for _ in range(2 * local.CALL_BACKS_AT_ONCE):
         outcome = await engine.apply(CallBackMemory(GhostId("gone")))
         assert not outcome.ok
+    await engine.stop(keep_ghosts=True)
+
+
+async def test_a_thaw_ends_what_was_begun_before_it(tmp_path: Path) -> None:
+    engine = Thawed(tmp_path)
+    groups = SimpleNamespace(kind="v2", thaw=lambda _ghost: None)
+    engine._started = SimpleNamespace(cgroups=groups)  # type: ignore[assignment]
+    foreseen = asyncio.create_task(engine.apply(CallBackMemory(GhostId("g0"))))
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(engine.called.wait)
+        assert engine._thawed.keys() == {"g0"}
+        engine._thaw(engine._living(GhostId("g0")))
+        assert (await foreseen).facts == {"called_back_bytes": 0.0}
+    assert not engine._thawed
     await engine.stop(keep_ghosts=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import json
 import os
@@ -59,6 +58,8 @@ _T = TypeVar("_T")
 BUILDS_AT_ONCE = 2
 CALL_BACKS_AT_ONCE = 2
 """Pages of foreseen wakes; more at a time would only make the likeliest wait for the others."""
+PERSON_CALL_BACK_AFTER_S = 0.3
+"""The first frame fetches what it needs by itself, and is twice as slow while everything else is fetched beside it."""
 MERGE_AFTER_S = 3.0
 """A desktop that was just built changes its pages too fast to be worth merging."""
 THREADS = 8
@@ -122,6 +123,7 @@ class LocalEngine:
         self._conditions = ConditionsReader(self._records.state_dir)
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
         self._call_backs = asyncio.Semaphore(CALL_BACKS_AT_ONCE)
+        self._thawed: dict[GhostId, threading.Event] = {}
         self._locks: dict[GhostId, asyncio.Lock] = {}
 
     async def start(self) -> None:
@@ -251,12 +253,21 @@ class LocalEngine:
                 self._locks.pop(command.ghost, None)
 
     async def _apply_call_back(self, command: CallBackMemory, started_s: float) -> Outcome:
-        foreseen = command.priority is Priority.GHOST
-        async with self._call_backs if foreseen else contextlib.nullcontext():
-            try:
-                facts = await self._in_thread(lambda: self._call_back(self._living(command.ghost)))
-            except GhostdeskError as error:
-                return Outcome(command, error, time.perf_counter() - started_s)
+        """Before a foreseen wake everything, until a thaw comes; for a person, what is left after their first frame."""
+        thawed = threading.Event()
+        try:
+            if command.priority is Priority.GHOST:
+                async with self._call_backs:
+                    self._thawed[command.ghost] = thawed
+                    facts = await self._in_thread(lambda: self._call_back(self._living(command.ghost), thawed))
+            else:
+                await asyncio.sleep(PERSON_CALL_BACK_AFTER_S)
+                facts = await self._in_thread(lambda: self._call_back(self._living(command.ghost), thawed))
+        except GhostdeskError as error:
+            return Outcome(command, error, time.perf_counter() - started_s)
+        finally:
+            if self._thawed.get(command.ghost) is thawed:
+                del self._thawed[command.ghost]
         return Outcome(command, None, time.perf_counter() - started_s, facts)
 
     def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
@@ -277,7 +288,7 @@ class LocalEngine:
             case ReclaimMemory():
                 return self._reclaim(self._living(command.ghost))
             case CallBackMemory():
-                return self._call_back(self._living(command.ghost))
+                return self._call_back(self._living(command.ghost), threading.Event())
             case Destroy():
                 self._builder.destroy(command.ghost)
                 self._forget_copies()
@@ -346,6 +357,8 @@ class LocalEngine:
         return {"by": "SIGSTOP"}
 
     def _thaw(self, record: GhostRecord) -> Facts:
+        if (calling_back := self._thawed.get(record.ghost)) is not None:
+            calling_back.set()
         if self._builder.cgroups.kind != "none":
             self._builder.cgroups.thaw(record.ghost)
             return {}
@@ -371,10 +384,11 @@ class LocalEngine:
             "why": done.verdict.text,
         }
 
-    def _call_back(self, record: GhostRecord) -> Facts:
+    def _call_back(self, record: GhostRecord, thawed: threading.Event) -> Facts:
         if memory.swap_total_bytes() == 0:
             return {"called_back_bytes": 0.0}
-        return {"called_back_bytes": float(sum(memory.call_back(pid) for pid in self._pids_with_network(record)))}
+        pids = self._pids_with_network(record)
+        return {"called_back_bytes": float(sum(memory.call_back(pid, thawed.is_set) for pid in pids))}
 
     def _pids_with_network(self, record: GhostRecord) -> list[int]:
         """Everything of the ghost, and its way out, which runs beside its namespaces."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,8 +117,8 @@ def swapped_runs(entries: NDArray[np.uint64]) -> list[tuple[int, int]]:
     return [(int(first), int(end - first)) for first, end in zip(edges[::2], edges[1::2], strict=True)]
 
 
-def call_back(pid: int) -> int:
-    """Fetch a process's pages from swap, and map them, so that it meets no fault when it runs on.
+def call_back(pid: int, stop: Callable[[], bool] = lambda: False) -> int:
+    """Fetch a process's pages from swap, and map them, so that it meets no fault when it runs on; `stop` ends it early.
 
     Private pages are read (process_vm_readv(2)): the advice MADV_WILLNEED would fetch them only into the swap cache,
     where each still costs a fault, and would pass over written pages of files. Shared memory gets the advice.
@@ -132,19 +132,22 @@ def call_back(pid: int) -> int:
     done = sum(area.swap_bytes for area in shared)
     with contextlib.suppress(OSError), (PROC / str(pid) / "pagemap").open("rb", buffering=0) as pagemap:
         for area in areas:
-            if area.private and area.readable:
+            if area.private and area.readable and not stop():
                 pages = area.length_bytes // PAGE_BYTES
                 raw = os.pread(pagemap.fileno(), pages * 8, area.start // PAGE_BYTES * 8)
                 runs = swapped_runs(np.frombuffer(raw[: len(raw) // 8 * 8], dtype=np.uint64))
-                done += _touch(pid, [(area.start + first * PAGE_BYTES, count * PAGE_BYTES) for first, count in runs])
+                ranges = [(area.start + first * PAGE_BYTES, count * PAGE_BYTES) for first, count in runs]
+                done += _touch(pid, ranges, stop)
     return done
 
 
-def _touch(pid: int, ranges: Sequence[tuple[int, int]]) -> int:
+def _touch(pid: int, ranges: Sequence[tuple[int, int]], stop: Callable[[], bool]) -> int:
     """Read these ranges of a process into nowhere; a page that cannot be read ends its part."""
     scratch = ctypes.create_string_buffer(_SCRATCH_BYTES)
     done = 0
     for part in _parts(ranges):
+        if stop():
+            break
         remote = (_IoVec * len(part))(*(_IoVec(start, length) for start, length in part))
         local = _IoVec(ctypes.addressof(scratch), _SCRATCH_BYTES)
         got = _libc.process_vm_readv(
