@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from fake_nvml import FakeCard, FakeNvml, FakeSlice
 from gpu_trees import Tree, add_drm, add_mig_file, add_mps, add_nvidia, lay_out
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ghostdesk.engines.local import gpu_tree
 from ghostdesk.engines.local.gpu import GpuInventory
@@ -236,3 +238,42 @@ def test_a_real_card_as_it_was_recorded(tmp_path: Path, moment: str, power_w: fl
     (reading,) = read_gpus_now(gpu_tree.Tree(tmp_path), inventory, lambda: FakeNvml(card))
     assert (reading.power_w, reading.use, reading.problem) == (pytest.approx(power_w), use, "")
     assert [device.key for device in found(Tree(tmp_path)).devices] == [told["uuid"]]  # by /proc alone, too
+
+
+_ODD = st.one_of(
+    st.none(), st.integers(-(2**70), 2**70), st.floats(), st.text(max_size=8), st.binary(max_size=4), st.booleans()
+)
+
+
+@pytest.fixture(scope="module")
+def sliced_tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """One NVIDIA card whose kernel driver tells the truth."""
+    tree = Tree(tmp_path_factory.mktemp("sliced"))
+    add_nvidia(tree, 0, "0000:01:00.0", CARD)
+    add_mig_file(tree, 0, 1, 0, (12, 13))
+    return tree
+
+
+@settings(max_examples=60)
+@given(
+    st.fixed_dictionaries(
+        dict.fromkeys(("minor", "memory_bytes", "used_bytes", "power_mw", "limit_mw", "use", "pci"), _ODD)
+    ),
+    st.lists(_ODD, max_size=2),
+    st.sampled_from([None, True, False]),
+    st.lists(st.builds(FakeSlice, st.sampled_from(["MIG-a", ""]), _ODD, _ODD, _ODD), max_size=2),  # type: ignore[arg-type]
+)
+def test_whatever_the_library_answers_nothing_is_raised_and_nothing_absurd_is_told(
+    sliced_tree: Tree, answers: dict[str, object], pids: list[object], mig: bool | None, slices: list[FakeSlice]
+) -> None:
+    card = FakeCard(CARD, mig=mig, slices=slices, pids=pids, **answers)  # type: ignore[arg-type]
+    inventory = found(sliced_tree, FakeNvml(card))
+    readings = read_gpus_now(gpu_tree.Tree(sliced_tree.root), inventory, lambda: FakeNvml(card))
+    assert [device.key for device in inventory.devices][:1] == [CARD]
+    for device in inventory.devices:
+        assert 0 <= device.memory_bytes < 2**50
+        assert all(0 < part.share <= 1 for part in device.slices)
+    for reading in readings:
+        assert reading.power_w is None or 0 <= reading.power_w < 100_000
+        assert reading.use is None or 0 <= reading.use <= 1
+        assert reading.memory_used_bytes is None or reading.memory_used_bytes >= 0

@@ -55,8 +55,8 @@ def read_inventory(
         try:
             limit = timed or TimedReader[Cards]("NVIDIA's library", 10.0)
             told, problem = limit.read(lambda: read_cards(load()))
-        except (NvmlUnavailable, Hung) as error:
-            problem = str(error)
+        except Exception as error:
+            problem = _why(error)
     nvidia = [joined(card, drm) for card in nvidia_devices(tree, listed, told, files)]
     others = [device for device in drm if device.vendor != "nvidia"]
     devices = tuple(sorted([*nvidia, *others], key=lambda device: device.key))
@@ -64,6 +64,13 @@ def read_inventory(
     if mps is not None and one_uid:
         mps = replace(mps, any_user=True)
     return GpuInventory(devices, mps, problem or ("" if devices else "no DRM render node and no NVIDIA driver"))
+
+
+def _why(error: Exception) -> str:
+    """A library that answers with what it never should is a library that does not answer."""
+    if isinstance(error, NvmlUnavailable | Hung):
+        return str(error)
+    return f"NVIDIA's library cannot be understood ({type(error).__name__}: {str(error)[:120]})"
 
 
 def nvidia_devices(
@@ -127,8 +134,8 @@ def read_gpus_now(
         try:
             limit = timed or TimedReader[list[GpuReading]]("NVIDIA's library", 10.0)
             found = {reading.key: reading for reading in limit.read(lambda: read_now(load()))}
-        except (NvmlUnavailable, Hung) as error:
-            problem = str(error)
+        except Exception as error:
+            problem = _why(error)
     readings = []
     for device in inventory.devices:
         if device.vendor == "nvidia":
