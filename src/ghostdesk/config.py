@@ -186,6 +186,14 @@ class PrefetchSettings:
     least_file_probability: float = 0.05
     file_memory_share: float = 0.05
     """Share of the memory that is free to be used, which files of one person may take at most."""
+    applications: bool = True
+    """Load what launches of likely applications touch into the page cache, and record what that is."""
+    budget_bytes: float = 1024.0 * 1024 * 1024
+    """Most that is loaded for applications at a time."""
+    bytes_per_s: float = 0.0
+    """Most that is read in a second for applications; 0 as fast as the disk gives it to the lowest priority."""
+    reserve_bytes: float = 0.0
+    """Memory to be left free of it; at least 5 % of all and 256 MB in any case."""
 
 
 Levels = tuple[float, float, float]

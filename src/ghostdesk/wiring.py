@@ -29,12 +29,14 @@ from ghostdesk.control.capacity_feed import CapacityFeed
 from ghostdesk.control.curve_feed import CurveFeed
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
+from ghostdesk.control.launch_watch import LaunchWatch
 from ghostdesk.control.loop import ControlLoop
 from ghostdesk.control.model_feed import ModelFeed, ServedModel
 from ghostdesk.control.observe import HostObserver
 from ghostdesk.control.personal import Personal
 from ghostdesk.control.plane import ControlPlane
 from ghostdesk.control.policy_feed import PolicyFeed
+from ghostdesk.control.prefetch_feed import PrefetchFeed, prefetcher_of
 from ghostdesk.control.profile_feed import ProfileFeed
 from ghostdesk.control.recover import Recovered, recover
 from ghostdesk.control.supply import Supply
@@ -53,6 +55,7 @@ from ghostdesk.kernel.errors import ConfigError, GhostdeskError, ImportFileError
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId, app_id
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.prefetch.choose_files import FileBudget
+from ghostdesk.prefetch.plan import LoadLimits
 from ghostdesk.profiles.engine import UserProfileEngine
 from ghostdesk.replay.history import sessions_of
 from ghostdesk.replay.learning import teach
@@ -358,6 +361,7 @@ class Ghostdesk:
     curves: CurveFeed
     user_files: UserFiles
     capacity: CapacityFeed
+    prefetch: PrefetchFeed
     recovered: Recovered = field(default_factory=Recovered)
     swap: tuple[Ability, ...] = ()
     """What became of the swap that the settings ask for."""
@@ -421,6 +425,7 @@ class Ghostdesk:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.executor.cancel()
         self.user_files.cancel()
+        await self.prefetch.stop()
         await self.executor.settle()
         for ghost in list(self.loop.manager):
             await self.hub.disconnect(ghost.ghost)
@@ -477,7 +482,13 @@ def assemble(
     telemetry = settings.telemetry
     hub = AgentHub(relay, clock=clock, sources=telemetry.sources, sample_every_s=telemetry.sample_every_s)
     manager, journal, policy = GhostDesktopManager(), Journal(store), pool_policy(settings)
-    executor = Executor(manager, engine, hub, journal, clock)
+    ahead, prefetcher = settings.prefetch, prefetcher_of(engine, wanted=settings.prefetch.applications)
+    prefetch = PrefetchFeed(
+        prefetcher, clock, budget_bytes=ahead.budget_bytes, limits=LoadLimits(ahead.bytes_per_s, ahead.reserve_bytes),
+        within_s=settings.pool.warm_lead_s,
+    )  # fmt: skip
+    agents = LaunchWatch(hub, prefetcher, manager, prefetch.launched)
+    executor = Executor(manager, engine, agents, journal, clock)
     supply = Supply(manager, executor, clock)
     forecast = settings.forecast
     models = LiveModels(models_folder(settings.state.directory))
@@ -494,12 +505,15 @@ def assemble(
     )
     capacity = CapacityFeed(store, capacity_rules(settings), clock)
     loop = ControlLoop(
-        manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, hub, observer, supply, policy, clock,
+        manager, profiles, ResourceAllocator(), SeamlessTransition(), executor, agents, observer, supply, policy, clock,
         horizon_s=forecast.horizon_s, eligible=_Eligible(store, clock), feed=chosen_policy(settings, clock),
         rules=capacity,
     )  # fmt: skip
     personal = Personal(loop, journal, clock, sources=telemetry.sources, timezone=forecast.timezone)
+    loop.on_wishes = prefetch.follow
     plane = plane_type(loop, executor, engine, hub, hub, journal, clock, personal)
+    plane.prefetch = prefetch.view
+    plane.menu_launch = prefetch.launched
     hub.sources_of, personal.links.retell = personal.sources_of, hub.retell
     secrets = SecretFiles(settings.state.directory / "secrets")
     sync = CalendarSync(store, secrets, calendar_options(settings))
@@ -531,4 +545,5 @@ def assemble(
         curve_feed,
         user_files,
         capacity,
+        prefetch,
     )

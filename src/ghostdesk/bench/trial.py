@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,10 +81,14 @@ class Stage:
         await self._screen.wait_quiet(QUIET_WAKE_S, 5.0)
 
     async def _exec(self, rung: Rung) -> Timing:
+        return await self.start(drop_page_cache if rung is Rung.COLD else None)
+
+    async def start(self, prepare: Callable[[], Awaitable[None]] | None = None) -> Timing:
+        """Start the application anew, after `prepare` and half a second; raises as `trial` does."""
         await self.close()
         await self._rest_pointer()
-        if rung is Rung.COLD:
-            await drop_page_cache()
+        if prepare is not None:
+            await prepare()
             await asyncio.sleep(0.5)
         recording = self._screen.record()
         seen = self._screen.large_updates

@@ -21,6 +21,7 @@ from ghostdesk.cli.bench_density import density
 from ghostdesk.cli.bench_forecast import forecast
 from ghostdesk.cli.bench_plan import plan
 from ghostdesk.cli.bench_pool import BenchPool, GatedPlane
+from ghostdesk.cli.bench_prefetch import prefetch
 from ghostdesk.cli.bench_running import USER, Progress, chosen_apps, with_engine
 from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, settings_of
 from ghostdesk.kernel.errors import ConfigError
@@ -34,6 +35,7 @@ app = typer.Typer(no_args_is_help=True, help="Measure, on this machine, with rea
 app.command()(density)
 app.command()(forecast)
 app.command()(plan)
+app.command()(prefetch)
 PlotOption = Annotated[Path | None, typer.Option(help="Also draw it: PATH.png and PATH.svg (needs the bench extra).")]
 SwapOption = Annotated[
     int, typer.Option("--zram-mib", help="Compressed swap to set up for the run, in MiB; 0 uses what the host has.")

@@ -81,6 +81,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if found["problem"]:
         out.print(f"[yellow]{found['problem']}[/]")
     _print_forecasts(found["forecasts"])
+    _print_prefetch(found["prefetch"])
     out.print(render_context(found["context"]))
     ghosts = Table("ghost", "state", "whose", "hidden applications", "memory", "why", title="Ghosts")
     for g in found["ghosts"]:
@@ -113,6 +114,26 @@ def _print_forecasts(told: dict[str, Any]) -> None:
     for words in (told["problem"], told["words"], told["mend"]):
         if words:
             out.print(words, style="yellow" if told["drifted"] or told["problem"] else "dim", markup=False)
+
+
+def _print_prefetch(told: dict[str, Any]) -> None:
+    """What was loaded ahead of launches, what came of it, and what was left out."""
+    if not told["sets"] and not told["loads"]:
+        return
+    mib = {name: told[f"{name}_bytes"] / 2**20 for name in ("read", "used", "wasted")}
+    out.print(
+        f"Prefetch: launches of {told['sets']} applications recorded; {told['loads']} loads, "
+        f"{mib['read']:.0f} MiB read, {mib['used']:.0f} used and {mib['wasted']:.0f} not used within the hour; "
+        f"{told['hits']} of {told['launches']} launches were loaded for",
+        markup=False,
+        highlight=False,
+    )
+    for words in (told["loading"] and f"loading now: {told['loading']}", told["last"] and f"last: {told['last']}"):
+        if words:
+            out.print(words, style="dim", markup=False)
+    left_out = ", ".join(f"{count} {why}" for why, count in {**told["skipped"], **told["stopped"]}.items())
+    if left_out:
+        out.print(f"left out or ended early: {left_out}", style="dim", markup=False)
 
 
 def forecast(

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ghostdesk.allocator.capacity import CapacityRules
+from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.allocator.limits import material
 from ghostdesk.allocator.plan import Action, Plan, PlanRequest, PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
@@ -39,6 +40,7 @@ from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import Conflict, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Priority, Resources
+from ghostdesk.prefetch.plan import PrefetchWish
 from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
 from ghostdesk.profiles.protocol import ProfileEngine, arrival_within
 from ghostdesk.transition.handover import SeamlessTransition
@@ -99,6 +101,8 @@ class ControlLoop:
         self.feed = feed
         self.admission = Admission(manager, observer, allocator, policy, clock, rules, lambda: supply.lead_time.mean_s)
         self.plan = Plan()
+        self.on_wishes: Callable[[Sequence[PrefetchWish], bool], None] = lambda _wishes, _paused: None
+        """Told what the plan wishes to have in the page cache, and whether warming is paused; the wiring sets it."""
         self.recent: deque[tuple[float, Action]] = deque(maxlen=30)
         self.curves: dict[UserId, UsageCurve] = {}
         self._at_the_door: dict[UserId, float] = {}
@@ -132,6 +136,7 @@ class ControlLoop:
         for action in self.plan.actions:
             self.recent.appendleft((now_s, action))
             self._apply(action)
+        self.on_wishes(self.plan.prefetch, self.observer.gate.state is GateState.PAUSED)
         return self.plan
 
     async def _observe(self, now_s: float) -> None:

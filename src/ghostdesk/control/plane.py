@@ -15,7 +15,7 @@ from ghostdesk.control.links import LinkBook
 from ghostdesk.control.loop import ControlLoop, Served
 from ghostdesk.control.notices import NoticeBoard
 from ghostdesk.control.personal import Personal
-from ghostdesk.control.service import AppView, DesktopHandle, ForecastView, Notice, StatusView
+from ghostdesk.control.service import AppView, DesktopHandle, ForecastView, Notice, PrefetchView, StatusView
 from ghostdesk.control.views import status_view
 from ghostdesk.engines.protocol import AgentLink, Engine
 from ghostdesk.ghosts.commands import Outcome, TellBound
@@ -75,6 +75,10 @@ class ControlPlane:
         """Told of every event that is learnt from."""
         self.is_echo: Callable[[UsageEvent], bool] = lambda _event: False
         """Whether an agent reports what we did ourselves; the wiring sets it."""
+        self.prefetch: Callable[[], PrefetchView] = PrefetchView
+        """What was loaded ahead of launches; the wiring sets it."""
+        self.menu_launch: Callable[[AppId], None] = lambda _app: None
+        """Told of applications that people start from their desktops' own menus; the wiring sets it."""
         self.wake = asyncio.Event()
         self.done: dict[tuple[str, str], str] = {}
         self.launches: deque[LaunchRecord] = deque(maxlen=100)
@@ -172,9 +176,10 @@ class ControlPlane:
 
     def status(self) -> StatusView:
         now_s = self.clock.now_s()
-        return status_view(
+        view = status_view(
             self.loop, self.engine, self.journal, tuple(self.launches), self.done, now_s, self.forecasts()
         )
+        return replace(view, prefetch=self.prefetch())
 
     # What agents report: see AgentEvents.
 
@@ -206,6 +211,8 @@ class ControlPlane:
                     "from the desktop's menu",
                 )
                 self.executor.spawn(self._remember(record))
+                if record.path == "cold":
+                    self.menu_launch(known.app)
 
     def on_agent_lost(self, ghost: GhostId) -> None:
         """The desktop restarts its agent; one that does not come back is replaced, unless somebody works in it."""

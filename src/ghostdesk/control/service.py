@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -127,6 +127,35 @@ class ForecastView:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefetchView:
+    """What was loaded into the page cache ahead of launches, since the start.
+
+    Args:
+        sets: applications whose launches were recorded.
+        loading: why something is being loaded now; empty when nothing is.
+        last: what the last prefetch was for, and what came of it.
+        loads, files, read_bytes, seconds: prefetches, and what they read and took.
+        used_bytes, wasted_bytes: what a launch used within the hour, and what none did.
+        launches, hits: launches, and those whose application had been loaded within the hour.
+        skipped, stopped: entries left out, and prefetches that ended early, by reason.
+    """
+
+    sets: int = 0
+    loading: str = ""
+    last: str = ""
+    loads: int = 0
+    files: int = 0
+    read_bytes: int = 0
+    seconds: float = 0.0
+    used_bytes: int = 0
+    wasted_bytes: int = 0
+    launches: int = 0
+    hits: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    stopped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class StatusView:
     """Everything the status view shows at one moment."""
 
@@ -143,6 +172,7 @@ class StatusView:
     forecasts: ForecastView = ForecastView()
     context: ContextView = field(default_factory=ContextView)
     capacity: CapacityView = field(default_factory=CapacityView)
+    prefetch: PrefetchView = field(default_factory=PrefetchView)
 
 
 @dataclass(frozen=True, slots=True)

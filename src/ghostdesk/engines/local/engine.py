@@ -29,6 +29,7 @@ from ghostdesk.engines.local.limits import Facts, Limiter
 from ghostdesk.engines.local.mounts import unmount_all_under
 from ghostdesk.engines.local.namespaces import open_mapped_namespace
 from ghostdesk.engines.local.power_meter import PowerMeter, PowerOptions, make_meter
+from ghostdesk.engines.local.prefetching import LocalPrefetcher
 from ghostdesk.engines.local.processes import continue_all, descendants, is_alive, stop_all
 from ghostdesk.engines.local.reclaim import reclaim
 from ghostdesk.engines.local.records import GhostRecord, Records, clear_disk_errors, write_atomically
@@ -125,6 +126,8 @@ class LocalEngine:
         self._call_backs = asyncio.Semaphore(CALL_BACKS_AT_ONCE)
         self._thawed: dict[GhostId, threading.Event] = {}
         self._locks: dict[GhostId, asyncio.Lock] = {}
+        self.prefetcher: LocalPrefetcher | None = None
+        """Loads launch sets ahead of launches; None before `start`, and without root."""
 
     async def start(self) -> None:
         """Prepare the host; raises `MissingRequirement` when desktops cannot run, `EngineError` for bad folders."""
@@ -160,6 +163,8 @@ class LocalEngine:
             uid_lock=uid_lock,
             merge=self._want_merging and not samepage.problem(),
         )
+        if os.geteuid() == 0:
+            self.prefetcher = LocalPrefetcher(records, self._started.processes)
         for ghost in list(records.ghosts()):
             record = records.read(ghost)
             if record is not None and not self._started.is_alive(record):
