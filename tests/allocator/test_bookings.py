@@ -14,6 +14,7 @@ from ghostdesk.allocator.bookings import (
     BookingLead,
     BookingRoom,
     Seat,
+    booked_wish,
     check_booking,
     reserved_at,
     shortfalls,
@@ -135,7 +136,7 @@ def test_what_is_granted_to_bookings_never_exceeds_the_ceiling_at_any_moment(
     short = {entry.wish: entry for entry in shortfalls(booked, BookingRoom(ceiling), 0.0)}
     granted = {}
     for booking in booked:
-        entry = short.get(f"{booking.desktops} desktops for {booking.name}")
+        entry = short.get(booked_wish(booking))
         granted[booking.number] = booking.desktops if entry is None else entry.free
         assert entry is None or (entry.reason.text and entry.asked > entry.free >= 0)
     for moment in {b.start_s for b in booked}:

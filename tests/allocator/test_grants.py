@@ -62,7 +62,7 @@ def test_a_desktop_beyond_the_departments_quota_is_refused_and_other_departments
     rules = _rules(departments={"physics": Quota(desktops=1)})
     refused = _grant(BEN, rules, _active("ada")).refusal
     assert refused is not None
-    assert refused.cause == "All 1 desktops of physics are in use."
+    assert refused.cause == "The 1 desktop that physics may have are in use."
     assert (refused.entry.resource, refused.entry.asked, refused.entry.free) == ("desktops", 1, 0)
     assert _grant(CLEO, rules, _active("ada")).refusal is None
 
@@ -84,7 +84,7 @@ def test_memory_that_desktops_in_use_are_promised_is_not_promised_again() -> Non
     small = Resources(2.0, 1.2e9, 0.0, 125e6, 500e6)
     refused = _grant(CLEO, _rules(), _active("ada"), _active("ben"), whole=small).refusal
     assert refused is not None and not refused.by_quota
-    assert refused.entry.reason.text == "the memory is promised to the 2 desktops in use"
+    assert refused.entry.reason.text == "the memory is promised to 2 desktops in use"
     twice = _rules(factors=Resources(4.0, 2.0, 1.0, 8.0, 4.0))
     assert _grant(CLEO, twice, _active("ada"), _active("ben"), whole=small).refusal is None
 

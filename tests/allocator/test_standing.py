@@ -7,6 +7,7 @@ from hypothesis import given
 
 from ghostdesk.allocator.bookings import Booking
 from ghostdesk.allocator.capacity import UNRULED, CapacityRules
+from ghostdesk.allocator.conditions_gate import GateState, WarmingGate
 from ghostdesk.allocator.plan import Context, Plan, PlanRequest, PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.quotas import GhostQuota, Quota, Quotas
@@ -148,7 +149,7 @@ def test_a_department_at_its_quota_gets_no_more_prepared_and_is_told_why() -> No
     assert {a.event.user for a in plan.actions if isinstance(a.event, BindRequested)} == {ADA, CLEO}
     (entry,) = plan.infeasible
     assert entry.wish == "a warm desktop for ben"
-    assert "the quota of physics is 1 desktops: 1 are in use or prepared" in entry.reason.text
+    assert "the quota of physics is 1 desktop, in use or prepared: 1" in entry.reason.text
     plan = _plan(rules, _ghost("a", GhostState.ACTIVE, ADA), *_ready(4), curves=curves)
     assert {a.event.user for a in plan.actions if isinstance(a.event, BindRequested)} == {CLEO}
 
@@ -224,3 +225,19 @@ def test_ghosts_never_take_more_than_the_rules_leave_and_each_wish_not_granted_h
     limit = ruled.quotas.departments["d"].desktops
     used = sum(1 for g in there if g.state is GhostState.ACTIVE and g.owner in ruled.departments)
     assert limit is None or not of_department or used + len(of_department - working) <= limit
+
+
+def test_a_class_is_not_held_more_desktops_than_its_department_may_have() -> None:
+    plan = _plan(_rules(CLASS, departments={"physics": Quota(desktops=2)}))
+    assert plan.pool_target == 2 + 2
+    (entry,) = plan.infeasible
+    assert entry.reason.text == "4 short: the quota of physics is 2 desktops"
+
+
+def test_while_warming_is_paused_a_class_that_is_not_ready_is_told_of() -> None:
+    paused = replace(ROOMY, gate=WarmingGate(state=GateState.PAUSED))
+    plan = _plan(_rules(CLASS), context=paused)
+    assert _builds(plan) == 0
+    told = [entry for entry in plan.infeasible if entry.reason.code == "booking-short"]
+    assert [(entry.wish, entry.asked, entry.free) for entry in told] == [("6 desktops for physics 2b", 6, 0)]
+    assert "warming is paused" in told[0].reason.text

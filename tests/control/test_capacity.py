@@ -116,7 +116,7 @@ async def test_a_department_at_its_quota_is_refused_with_cause_and_mend_and_othe
     await world.pass_time(60)
     for pupil in PUPILS[:2]:
         await _open(world, pupil)
-    with pytest.raises(QuotaReached, match="All 2 desktops of physics are in use") as caught:
+    with pytest.raises(QuotaReached, match="The 2 desktops that physics may have are in use") as caught:
         await _open(world, PUPILS[2])
     assert "raise the quota" in caught.value.mend
     assert world.clock.now_s() - START_S < 70, "at once, not after a wait"

@@ -308,9 +308,14 @@ def shortfalls(bookings: Collection[Booking], room: BookingRoom, now_s: float) -
     return tuple(found)
 
 
+def desktops_text(count: int) -> str:
+    """So many desktops, in words."""
+    return f"{count:,} desktop" if count == 1 else f"{count:,} desktops"
+
+
 def booked_wish(booking: Booking) -> str:
     """How the list of wishes that were not granted names a booking."""
-    return f"{booking.desktops} desktops for {booking.name}"
+    return f"{desktops_text(booking.desktops)} for {booking.name}"
 
 
 def _fits(booking: Booking, running: Sequence[tuple[Booking, int]], room: BookingRoom) -> tuple[int, str, str, str]:
@@ -321,13 +326,13 @@ def _fits(booking: Booking, running: Sequence[tuple[Booking, int]], room: Bookin
         max(0, room.desktops - held),
         DESKTOPS,
         "booking-desktops",
-        f"the ceiling is {room.desktops} desktops{beside}",
+        f"the ceiling is {desktops_text(room.desktops)}{beside}",
     )
     if (quota := room.departments.get(booking.department)) is not None:
         theirs = sum(count for other, count in running if other.department == booking.department)
         fits = max(0, quota - theirs)
         if fits < best[0]:
-            best = fits, DESKTOPS, "booking-quota", f"the quota of {booking.department} is {quota} desktops"
+            best = fits, DESKTOPS, "booking-quota", f"the quota of {booking.department} is {desktops_text(quota)}"
     each = counted_each(booking, room.each)
     for name, limit, one in zip(RESOURCE_WORDS, room.resources.as_tuple(), each.as_tuple(), strict=True):
         if one <= 0 or math.isinf(limit):

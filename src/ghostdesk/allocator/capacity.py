@@ -48,6 +48,18 @@ class CapacityRules:
     bookings: tuple[Booking, ...] = ()
     lead: BookingLead = field(default_factory=BookingLead)
 
+    def bookings_to_hold(self) -> tuple[Booking, ...]:
+        """What is booked, without desktops that a department may not have: nobody could come for them."""
+        quotas = self.quotas.departments
+        if not quotas:
+            return self.bookings
+        return tuple(
+            replace(b, desktops=min(b.desktops, quota))
+            if (quota := self.quotas.of_department(b.department).desktops) is not None
+            else b
+            for b in self.bookings
+        )
+
     def department_of(self, user: UserId) -> str:
         """Where the person belongs; empty for nowhere."""
         return self.departments.get(user, "")

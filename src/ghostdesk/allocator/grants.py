@@ -16,6 +16,7 @@ from ghostdesk.allocator.bookings import (
     Reserved,
     Seat,
     counted_each,
+    desktops_text,
     reserved_at,
 )
 from ghostdesk.allocator.capacity import SHARED_BY_WEIGHT, CapacityRules, Tally, counted_limits, promise, tally
@@ -91,7 +92,7 @@ def reserved_now(ghosts: Iterable[Ghost], rules: CapacityRules, now_s: float) ->
     """What bookings ask for now."""
     if not rules.bookings:
         return NONE_RESERVED
-    return reserved_at(rules.bookings, now_s, rules.lead, seats_of(ghosts, rules))
+    return reserved_at(rules.bookings_to_hold(), now_s, rules.lead, seats_of(ghosts, rules))
 
 
 def grant(user: UserId, asked: Resources, rules: CapacityRules, host: Host, now_s: float) -> Grant:
@@ -172,14 +173,14 @@ def _too_many(user: UserId, department: str, rules: CapacityRules, counted: Tall
     """A desktop beyond a quota of desktops."""
     own = rules.quotas.of(user).desktops
     if own is not None and own < 1:
-        entry = _refused(user, "user-quota", f"the quota of {user} is {own} desktops", DESKTOPS, 1, own)
-        return Refusal(f"Your quota is {own} desktops.", "Ask your operator to raise it.", entry)
+        entry = _refused(user, "user-quota", f"the quota of {user} is {desktops_text(own)}", DESKTOPS, 1, own)
+        return Refusal(f"Your quota is {desktops_text(own)}.", "Ask your operator to raise it.", entry)
     theirs, quota = counted.in_department.get(department, 0), rules.quotas.of_department(department).desktops
     if quota is not None and theirs + 1 > quota:
-        text = f"the quota of {department} is {quota} desktops, and {theirs} are in use"
+        text = f"the quota of {department} is {desktops_text(quota)}, in use: {theirs}"
         entry = _refused(user, "department-quota", text, DESKTOPS, 1, max(0, quota - theirs))
         mend = "Wait until one of them is ended, or ask your operator to raise the quota."
-        return Refusal(f"All {quota} desktops of {department} are in use.", mend, entry)
+        return Refusal(f"The {desktops_text(quota)} that {department} may have are in use.", mend, entry)
     return None
 
 
@@ -251,10 +252,10 @@ def _no_room(user: UserId, limits: Resources, rules: CapacityRules, host: Host, 
         if name in SHARED_BY_WEIGHT or math.isinf(may) or wants <= 0 or taken + wants <= may + 1e-6:
             continue
         word = RESOURCE_WORDS[name]
-        text = f"the {word} is promised to the {counted.desktops} desktops in use"
+        text = f"the {word} is promised to {desktops_text(counted.desktops)} in use"
         entry = _refused(user, "promised", text, name, wants, max(0.0, may - taken))
         mend = f"Try later, or ask your operator for more {word} or a higher factor under [capacity] in the settings."
-        return Refusal(f"The host's {word} is promised to the {counted.desktops} desktops in use.", mend, entry)
+        return Refusal(f"The host's {word} is promised to {desktops_text(counted.desktops)} in use.", mend, entry)
     return None
 
 

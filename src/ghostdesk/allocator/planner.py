@@ -97,9 +97,10 @@ class ResourceAllocator:
         _retire_personal(draft, {wish.user for wish in wishes.granted})
         _retire_generic(draft, pool, len(unserved))
         _resize(draft, standing)
+        not_granted = standing.not_granted()
         return Plan(
             tuple(draft.actions),
-            grouped((*draft.infeasible, *standing.infeasible, *standing.not_granted())),
+            grouped((*draft.infeasible, *not_granted)),
             pool.target,
             pool.why,
             pool.code,
@@ -272,22 +273,25 @@ def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish], standing:
     on_hand = len(draft.free(GhostState.READY))
     coming = sum(1 for g in draft.unowned if g.coming)
     short = pool.target + len(unserved) + request.waiting - on_hand - coming
+    booked = min(max(short, 0), max(0, standing.held_for_classes - on_hand - coming))
     here = request.waiting + sum(1 for wish in unserved if wish.user in request.expected)
     urgent = min(max(here - on_hand - coming, 0), max(short, 0))
     short = urgent + draft.ahead.take(short - urgent)
     parked = draft.free(GhostState.PARKED)[: max(short, 0)]
     for ghost in parked:
         draft.act(ghost, WakeRequested(f"the pool needs {pool.target}: {pool.why}"), "wake-pool")
-    woken = len(parked)
-    short -= woken
-    if short <= 0:
-        return
-    if request.context.build_blocked:
-        _infeasible(draft, f"{short} more ghosts", "backing-off", request.context.build_blocked, "desktops", short)
-        return
-    booked = min(short, max(0, standing.held_for_classes - on_hand - coming - woken))
-    built = _build(draft, standing.may_build(short, booked + request.waiting), pool, unserved)
-    standing.tell_booked(max(0, booked - built))
+    short -= len(parked)
+    begun, why = len(parked), "there is no room for more desktops now"
+    if short > 0 and request.context.build_blocked:
+        why = request.context.build_blocked
+        _infeasible(draft, f"{short} more ghosts", "backing-off", why, "desktops", short)
+    elif short > 0:
+        begun += _build(draft, standing.may_build(short, booked + request.waiting), pool, unserved)
+    if request.context.gate.state is GateState.PAUSED:
+        why = "warming is paused while the host is under pressure"
+    elif request.context.gate.state is not GateState.OPEN:
+        return  # they are begun, a few at a time
+    standing.tell_booked(max(0, booked - begun), why)
 
 
 def _build(draft: _Draft, short: int, pool: PoolWish, unserved: list[PersonalWish]) -> int:

@@ -20,6 +20,7 @@ from ghostdesk.allocator.bookings import (
     Reserved,
     Seat,
     booked_wish,
+    desktops_text,
     reserved_at,
     shortfalls,
 )
@@ -87,9 +88,9 @@ class Standing:
             if wish.user in self.counted.users:
                 allowed.append(wish)  # they have what they may have
             elif own is not None and own < 1:
-                self._refuse(wish, "user-quota", f"the quota of {wish.user} is {own} desktops", own)
+                self._refuse(wish, "user-quota", f"the quota of {wish.user} is {desktops_text(own)}", own)
             elif quota is not None and there[department] >= quota:
-                text = f"the quota of {department} is {quota} desktops: {there[department]} are in use or prepared"
+                text = f"the quota of {department} is {desktops_text(quota)}, in use or prepared: {there[department]}"
                 self._refuse(wish, "department-quota", text, max(0, quota - there[department]))
             else:
                 there[department] += 1
@@ -107,7 +108,7 @@ class Standing:
         if rules.bookings:
             seats = seats_of(request.ghosts, rules)
             seats += [Seat(wish.user, rules.department_of(wish.user), request.now_s) for wish in wanted]
-            self.reserved = reserved_at(rules.bookings, request.now_s, rules.lead, seats)
+            self.reserved = reserved_at(rules.bookings_to_hold(), request.now_s, rules.lead, seats)
 
     def coming_for_classes(self) -> list[PersonalWish]:
         """People of booked classes whom the forecast expects as well: what is held for their class is for them, and the
@@ -178,15 +179,18 @@ class Standing:
             self._short(f"{wished - may} more ghosts", code, text, resource, wished, may)
         return may
 
-    def tell_booked(self, missing: int) -> None:
+    def tell_booked(self, missing: int, why: str) -> None:
         """`missing` of the ghosts that are booked cannot be had now; the bookings that start last go short."""
+        whole = {(b.number, b.name, b.start_s): b for b in self.request.rules.bookings}
         for hold in sorted(self.reserved.holds, key=lambda h: -h.booking.start_s):
             short = min(missing, hold.left)
             if short > 0:
                 missing -= short
-                wish = booked_wish(hold.booking)
-                self._short(wish, "booking-short", f"{short} short: there is no room for more desktops now", DESKTOPS,
-                            hold.booking.desktops, hold.booking.desktops - short)  # fmt: skip
+                booking = whole[hold.booking.number, hold.booking.name, hold.booking.start_s]
+                free = hold.booking.desktops - short
+                self._short(
+                    booked_wish(booking), "booking-short", f"{short} short: {why}", DESKTOPS, booking.desktops, free
+                )
 
     def _short(self, wish: str, code: str, text: str, resource: str, asked: float, free: float) -> None:
         self.infeasible.append(Infeasible(wish, Reason(code, text), resource, asked, free))
@@ -216,17 +220,17 @@ class Standing:
         return InUse(full, rules, host, self.counted, self.reserved).limits_of
 
     def not_granted(self) -> list[Infeasible]:
-        """Bookings that will not fit, and desktops in use that have less than the policy gives."""
+        """What quotas and rules held back; bookings that will not fit; desktops in use that have less than all."""
         request, rules = self.request, self.request.rules
         if not rules.enforced:
             return []
         soon = [b for b in rules.bookings if b.start_s < request.now_s + SHOWN_AHEAD_S]
         room = booking_room(rules, request.context.capacity, request.policy.ceiling)
         found = list(shortfalls(soon, room, request.now_s)) if soon else []
-        known = {entry.wish for entry in self.infeasible}
-        found = [entry for entry in found if entry.wish not in known]
+        known = {entry.wish for entry in found}
+        self.infeasible = [e for e in self.infeasible if e.reason.code != "booking-short" or e.wish not in known]
         found += self._more_people_than_promised()
-        return found + self._cut_limits()
+        return self.infeasible + found + self._cut_limits()
 
     def _more_people_than_promised(self) -> list[Infeasible]:
         request, rules = self.request, self.request.rules
@@ -234,7 +238,7 @@ class Standing:
         found = []
         for name, asked, may in zip(RESOURCE_WORDS, self.counted.people.as_tuple(), allowed.as_tuple(), strict=True):
             if asked > may + 1e-6:
-                text = f"{self.counted.desktops} desktops in use share what may be promised, by weight"
+                text = f"{desktops_text(self.counted.desktops)} in use share what may be promised, by weight"
                 wish = f"the usual {RESOURCE_WORDS[name]} for every desktop in use"
                 found.append(Infeasible(wish, Reason("promised", text), name, asked, may))
         return found
