@@ -5,6 +5,9 @@ The relay itself is as it was: what is measured comes from callbacks that the tr
 
 from __future__ import annotations
 
+import fcntl
+import sys
+import termios
 from asyncio.transports import BaseTransport
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -43,8 +46,6 @@ class MeasuredWebSocket(WebSocketsSansIOProtocol):
         """Begin to measure."""
         super().connection_made(transport)
         self.link = MeasuredLink()
-        self._full_since_s: float | None = None
-        self._held_bytes = 0
         self._pinged = False
 
     def handle_connect(self, event: Any) -> None:
@@ -62,20 +63,24 @@ class MeasuredWebSocket(WebSocketsSansIOProtocol):
         return super().send(message)
 
     def pause_writing(self) -> None:
-        """The line is the bottleneck from now on."""
+        """The socket is full."""
         super().pause_writing()
-        self._full_since_s = self.loop.time()
-        self._held_bytes = self.transport.get_write_buffer_size()
+        meter = self.link.meter
+        on_the_way = self.transport.get_write_buffer_size() + self._unacknowledged_bytes()
+        meter.full(meter.relayed_bytes - on_the_way, self.loop.time())
+
+    def _unacknowledged_bytes(self) -> int:
+        """What the kernel holds of it (tcp(7), SIOCOUTQ): its buffer grows while a line is tried."""
+        socket = self.transport.get_extra_info("socket")
+        try:
+            return int.from_bytes(fcntl.ioctl(socket.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+        except (OSError, AttributeError, ValueError):
+            return 0
 
     def resume_writing(self) -> None:
-        """It has taken what was held, down to the low-water mark."""
+        """It takes more."""
         super().resume_writing()
-        if self._full_since_s is None:
-            return
-        now_s = self.loop.time()
-        carried = self._held_bytes - self.transport.get_write_buffer_size()
-        self.link.meter.waited(now_s - self._full_since_s, carried, now_s)
-        self._full_since_s = None
+        self.link.meter.free(self.loop.time())
 
     def schedule_ping(self) -> None:
         """The first ping at once, then one every few seconds."""
