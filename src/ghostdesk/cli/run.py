@@ -13,6 +13,7 @@ import typer
 from rich.logging import RichHandler
 from rich.table import Table
 
+from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.cli.accounts import base_url, link_for
 from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, print_json, settings_of
 from ghostdesk.config import Settings
@@ -113,7 +114,8 @@ async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: Callable[[str], None]
     """Wait for the floor, with progress; a pool that cannot be built is said and does not stop the page."""
     floor, deadline_s = desk.loop.policy.floor, time.monotonic() + _POOL_PATIENCE_S
     while desk.ready_ghosts() + desk.recovered.active < floor and not stop.is_set():
-        problem = desk.plane.status().problem
+        gate = desk.loop.observer.gate
+        problem = gate.text if gate.state is GateState.PAUSED else desk.plane.status().problem
         if problem or time.monotonic() > deadline_s:
             err.print(f"[yellow]warning:[/] the pool is not full yet: {problem or 'builds take long here'}")
             err.print("         ghostdesk goes on and keeps trying; `ghostdesk doctor` says what is missing.")
