@@ -15,6 +15,7 @@ from ghostdesk.cli.common import ConfigOption, err, out, settings_of, zone_named
 from ghostdesk.cli.evaluate_arrivals import arrivals
 from ghostdesk.cli.evaluate_curves import curves
 from ghostdesk.cli.evaluate_desktops import desktops
+from ghostdesk.cli.evaluate_energy import energy
 from ghostdesk.cli.evaluate_files import files
 from ghostdesk.cli.evaluate_pool import pool
 from ghostdesk.evaluate.json_out import check_folder, write_json
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command("arrivals")(arrivals)
 app.command("curves")(curves)
 app.command("desktops")(desktops)
+app.command("energy")(energy)
 app.command("files")(files)
 app.command("pool")(pool)
 
