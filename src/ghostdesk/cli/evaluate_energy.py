@@ -16,7 +16,9 @@ from rich.table import Table
 from ghostdesk.allocator.energy_model import HostPowerModel
 from ghostdesk.allocator.policies.choosing import chosen_setting
 from ghostdesk.cli.common import date_s, err, out, zone_named
-from ghostdesk.evaluate.energy import EnergyAssumptions, EnergyLine, EnergyReport, evaluate_energy
+from ghostdesk.evaluate.energy import EnergyReport, evaluate_energy
+from ghostdesk.evaluate.energy_lines import EnergyLine
+from ghostdesk.evaluate.energy_lives import EnergyAssumptions
 from ghostdesk.evaluate.energy_log import DesktopTimes, desktop_times
 from ghostdesk.evaluate.json_out import check_folder, write_json
 from ghostdesk.evaluate.processes import usable_cores
@@ -142,6 +144,11 @@ def energy_sentences(report: EnergyReport) -> list[str]:
         f"{report.starts:,} starts in {report.days:,.0f} days were judged, after {report.trained_days:,.0f} days of "
         f"learning. Desktops were on for {report.on_hours:,.0f} h and in use for {share:.1%} of that: what sleeps only "
         f"while it is not in use can save {1.0 - share:.1%} at most, less what sleep itself draws.",
+        "Were uses left open after "
+        + ", ".join(
+            f"{cut_h:g} h ({hours / max(report.on_hours, 1e-9):.1%} in use)" for cut_h, hours in report.left_open
+        )
+        + ", they would be in use for so much less.",
         f"A miss is a start whose desktop is not ready within {assumed.expectation_s:g} s (the page's promise for a "
         "ready ghost).",
         "Assumed, not measured: " + "; ".join((_model(assumed.server), _model(assumed.seat), *_others(assumed))) + ".",
