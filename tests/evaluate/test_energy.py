@@ -163,7 +163,7 @@ def test_the_report_ranks_as_it_must() -> None:
         told = [one for one in lines[1:-1] if "left open" not in one.name]
         assert all(one.saved < bound.saved for one in told)
     ours = next(one for one in report.hosted if one.name.startswith("ghostdesk: desktops are moved"))
-    assert ours.saved > 0.3
+    assert ours.saved > 0.2
 
 
 def test_a_patient_expectation_forgives_a_seat_that_wakes_soon() -> None:
