@@ -312,6 +312,23 @@ class BookingSettings:
     hold_s: _Seconds = 1800.0
 
 
+@checked(frozen=True, config=_STRICT)
+class EnergySettings:
+    """What hosts draw asleep, beside `PowerSettings`, and what energy is worth. Watts and times of 0 are assumed."""
+
+    host_type: str = "server"
+    """"server" or "desktop PC": whose figures are assumed for what is not given."""
+    suspended_w: float = 0.0
+    wake_time_s: float = 0.0
+    signal: str = ""
+    """File or HTTPS address of a carbon intensity or price: CSV or JSON of times and values."""
+    signal_every_s: float = 900.0
+    signal_allowed_hosts: tuple[str, ...] = ()
+    signal_ca_file: Path | None = None
+    suspend_this_host: bool = False
+    """Whether `ghostdesk energy suspend` may suspend the machine that ghostdesk runs on."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that can be set."""
@@ -331,6 +348,7 @@ class Settings:
     capacity: CapacitySettings = field(default_factory=CapacitySettings)
     quotas: QuotasSettings = field(default_factory=QuotasSettings)
     bookings: BookingSettings = field(default_factory=BookingSettings)
+    energy: EnergySettings = field(default_factory=EnergySettings)
 
 
 def capacity_rules(settings: Settings) -> CapacityRules:

@@ -11,13 +11,14 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ghostdesk.allocator.conditions_gate import Band, GateRules
+from ghostdesk.allocator.energy_model import HOST_TYPES, HostPowerModel
 from ghostdesk.allocator.links import LinkRules
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
@@ -27,6 +28,8 @@ from ghostdesk.control.agent_hub import AgentHub
 from ghostdesk.control.calendar_sync import CalendarOptions, CalendarSync
 from ghostdesk.control.capacity_feed import CapacityFeed
 from ghostdesk.control.curve_feed import CurveFeed
+from ghostdesk.control.energy_feed import EnergyFeed
+from ghostdesk.control.energy_signal_source import signal_source
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.launch_watch import LaunchWatch
@@ -362,6 +365,7 @@ class Ghostdesk:
     user_files: UserFiles
     capacity: CapacityFeed
     prefetch: PrefetchFeed
+    energy: EnergyFeed
     recovered: Recovered = field(default_factory=Recovered)
     swap: tuple[Ability, ...] = ()
     """What became of the swap that the settings ask for."""
@@ -394,6 +398,7 @@ class Ghostdesk:
         self._tasks.append(asyncio.create_task(self.models.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.curves.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.user_files.follow_every()))
+        self._tasks.append(asyncio.create_task(self.energy.follow_every()))
 
     def _fit(self) -> None:
         now_s = self.clock.now_s()
@@ -467,6 +472,36 @@ def _user_files(settings: Settings, engine: Engine, clock: Clock, loop: ControlL
     return user_files
 
 
+def host_power_model(settings: Settings) -> HostPowerModel:
+    """The model that answers where no sensor does; raises `ConfigError` for watts that cannot be."""
+    chosen = settings.energy
+    assumed = HOST_TYPES.get(chosen.host_type)
+    if assumed is None:
+        raise ConfigError(f"energy.host_type {chosen.host_type!r} is not known.", f"Known: {', '.join(HOST_TYPES)}.")
+    every = {
+        "idle_w": settings.power.idle_w,
+        "busy_w": settings.power.busy_w,
+        "suspended_w": chosen.suspended_w,
+        "wake_time_s": chosen.wake_time_s,
+    }
+    told = {name: value for name, value in every.items() if value > 0.0}
+    try:
+        return replace(assumed, **told, source="given in the settings" if told else assumed.source)
+    except ValueError as error:
+        raise ConfigError(f"[energy]: {error}.", "Give suspended_w <= idle_w <= busy_w, all of them.") from None
+
+
+def _energy(settings: Settings, clock: Clock, loop: ControlLoop, plane: ControlPlane) -> EnergyFeed:
+    """The account of energy, tied to what is read of the host, the plan and the status."""
+    chosen = settings.energy
+    ca_file = str(chosen.signal_ca_file) if chosen.signal_ca_file else None
+    source = signal_source(chosen.signal, chosen.signal_allowed_hosts, ca_file)
+    model = host_power_model(settings)
+    feed = EnergyFeed(model, lambda: loop.observer.conditions, clock, source, chosen.signal_every_s)
+    loop.at_this_price, plane.energy = feed.under, feed.view
+    return feed
+
+
 def assemble(
     settings: Settings,
     store: Store,
@@ -530,6 +565,7 @@ def assemble(
     )
     plane.forecasts = follower.view
     curve_feed = CurveFeed(curves, profiles, clock, curve_stamp)
+    energy = _energy(settings, clock, loop, plane)
     return Ghostdesk(
         settings,
         store,
@@ -546,4 +582,5 @@ def assemble(
         user_files,
         capacity,
         prefetch,
+        energy,
     )

@@ -125,6 +125,21 @@ export interface Capacity {
   bookings: Booking[];
 }
 
+/** What the host draws and has drawn. */
+export interface Energy {
+  power_w: number | null;
+  source: string;
+  modelled: boolean;
+  problem: string;
+  since_s: number;
+  measured_kwh: number;
+  modelled_kwh: number;
+  saved_kwh: number;
+  worth: number;
+  worth_reason: string;
+  hosts: string;
+}
+
 export interface Status {
   now_s: number;
   ghosts: Ghost[];
@@ -138,6 +153,7 @@ export interface Status {
   forecasts: Forecasts;
   context: Context;
   capacity: Capacity;
+  energy: Energy;
 }
 
 /** Something of the host that can get short; levels are from 0 to 1. */

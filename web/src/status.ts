@@ -4,6 +4,7 @@ import { renderContext } from "./context";
 import { renderCapacity } from "./capacity";
 import { byId, make, mebibytes, say, seconds } from "./dom";
 import { chip, fill, type Cell } from "./table";
+import { renderEnergy } from "./energy";
 
 const EVERY_MS = 2000;
 const LADDER = ["active", "warm", "ready", "parked", "cached", "absent", "draining"];
@@ -53,6 +54,7 @@ export function render(status: Status): void {
   say(byId("status-problem"), status.problem);
   renderForecasts(status.forecasts);
   renderContext(status.context);
+  renderEnergy(status.energy);
   fill(
     "ghosts-table",
     status.ghosts.map((ghost) => [

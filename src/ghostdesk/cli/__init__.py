@@ -13,6 +13,7 @@ from ghostdesk.cli import accounts, history, modes, privacy, run, show
 from ghostdesk.cli.bench import app as bench_app
 from ghostdesk.cli.calendar import app as calendar_app
 from ghostdesk.cli.common import fail
+from ghostdesk.cli.energy import app as energy_app
 from ghostdesk.cli.evaluate import app as evaluate_app
 from ghostdesk.cli.model import app as model_app
 from ghostdesk.cli.replay import replay
@@ -42,6 +43,7 @@ app.add_typer(privacy.app, name="privacy")
 app.add_typer(modes.app, name="mode")
 app.add_typer(calendar_app, name="calendar")
 app.add_typer(reserve_app, name="reserve")
+app.add_typer(energy_app, name="energy")
 app.add_typer(evaluate_app, name="evaluate")
 app.command("replay")(replay)
 app.command("train")(train)

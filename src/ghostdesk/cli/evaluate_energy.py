@@ -120,13 +120,16 @@ def energy_tables(report: EnergyReport) -> list[Table]:
 def _lines(title: str, hosts: str, lines: Sequence[EnergyLine], patience_s: float | None = None) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("how")
-    headings = ["kWh", "saved", "misses %", f"{hosts} awake", "wakes", "moves"]
+    headings = ["kWh", "saved", "of all awake", "misses %", f"{hosts} awake", "wakes", "moves"]
     if patience_s is not None:
         headings = ["kWh", "saved", "misses %", f"over {patience_s:g} s %", f"{hosts} awake", "wakes"]
     for heading in headings:
         table.add_column(heading, justify="right")
     for one in lines:
-        cells = [f"{one.energy_kwh:,.0f}", f"{one.saved:.1%}", f"{100.0 * one.miss_share:.2f}"]
+        cells = [f"{one.energy_kwh:,.0f}", f"{one.saved:.1%}"]
+        if patience_s is None:
+            cells.append("-" if one.saved_of_all is None else f"{one.saved_of_all:.1%}")
+        cells.append(f"{100.0 * one.miss_share:.2f}")
         if patience_s is not None:
             cells.append(f"{100.0 * one.beyond_patience:.2f}")
         cells += [f"{one.hosts_awake:.1f}", f"{one.wakes:,}"]
@@ -149,6 +152,8 @@ def energy_sentences(report: EnergyReport) -> list[str]:
             f"{cut_h:g} h ({hours / max(report.on_hours, 1e-9):.1%} in use)" for cut_h, hours in report.left_open
         )
         + ", they would be in use for so much less.",
+        "Saved is against always on: as many servers at each minute as hold the desktops that are on. Of all awake: "
+        "against every server of the fleet awake all the time.",
         f"A miss is a start whose desktop is not ready within {assumed.expectation_s:g} s (the page's promise for a "
         "ready ghost).",
         "Assumed, not measured: " + "; ".join((_model(assumed.server), _model(assumed.seat), *_others(assumed))) + ".",

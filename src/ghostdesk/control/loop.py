@@ -16,14 +16,14 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ghostdesk.allocator.capacity import CapacityRules
 from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.allocator.limits import material
-from ghostdesk.allocator.plan import Action, Plan, PlanRequest, PoolPolicy
+from ghostdesk.allocator.plan import Action, Plan, PlanRequest, PoolPolicy, Reason
 from ghostdesk.allocator.planner import ResourceAllocator
 from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.control.admission import Admission, no_rules
@@ -100,6 +100,9 @@ class ControlLoop:
         self.service = ServiceTarget(policy.target_hit_rate)
         self.feed = feed
         self.admission = Admission(manager, observer, allocator, policy, clock, rules, lambda: supply.lead_time.mean_s)
+        self.at_this_price: Callable[[PoolPolicy, ServiceTarget], tuple[PoolPolicy, ServiceTarget, Reason | None]]
+        self.at_this_price = lambda policy, service: (policy, service, None)
+        """What of the policy waits while energy is dear; the wiring sets it."""
         self.plan = Plan()
         self.on_wishes: Callable[[Sequence[PrefetchWish], bool], None] = lambda _wishes, _paused: None
         """Told what the plan wishes to have in the page cache, and whether warming is paused; the wiring sets it."""
@@ -117,22 +120,24 @@ class ControlLoop:
         expected = self._expected(now_s)
         self.curves, arrivals = self._predict(now_s, expected)
         ghosts = tuple(self.manager)
-        self.plan = self.allocator.plan(
+        policy, service, note = self.at_this_price(self.policy, self.service)
+        plan = self.allocator.plan(
             PlanRequest(
                 now_s,
                 ghosts,
                 self.curves,
                 arrivals,
-                self.policy,
+                policy,
                 self.observer.context(self.supply, self.policy, now_s, len(ghosts)),
                 self._excluded(),
                 expected,
-                service=self.service,
+                service=service,
                 waiting=self.supply.waiting,
                 answer=self.feed.answer if self.feed is not None else None,
                 rules=self.admission.rules(),
             )
         )
+        self.plan = replace(plan, notes=(*plan.notes, note)) if note is not None else plan
         for action in self.plan.actions:
             self.recent.appendleft((now_s, action))
             self._apply(action)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from ghostdesk.control.energy_view import EnergyView
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.links import LinkBook
@@ -71,6 +72,8 @@ class ControlPlane:
         self.links = loop.observer.links = LinkBook(clock)
         self.forecasts: Callable[[], ForecastView] = ForecastView
         """How the forecasts fare; the wiring sets it."""
+        self.energy: Callable[[], EnergyView] = EnergyView
+        """What is drawn; the wiring sets it."""
         self.heard: list[Callable[[UsageEvent], None]] = []
         """Told of every event that is learnt from."""
         self.is_echo: Callable[[UsageEvent], bool] = lambda _event: False
@@ -177,7 +180,14 @@ class ControlPlane:
     def status(self) -> StatusView:
         now_s = self.clock.now_s()
         view = status_view(
-            self.loop, self.engine, self.journal, tuple(self.launches), self.done, now_s, self.forecasts()
+            self.loop,
+            self.engine,
+            self.journal,
+            tuple(self.launches),
+            self.done,
+            now_s,
+            self.forecasts(),
+            self.energy(),
         )
         return replace(view, prefetch=self.prefetch())
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ghostdesk.control.capacity_views import CapacityView, InfeasibleView
 from ghostdesk.control.context_view import ContextView
+from ghostdesk.control.energy_view import NO_ENERGY, EnergyView
 from ghostdesk.control.personal_views import PersonalService
 from ghostdesk.kernel.conditions import ClientLink
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
@@ -173,6 +174,8 @@ class StatusView:
     context: ContextView = field(default_factory=ContextView)
     capacity: CapacityView = field(default_factory=CapacityView)
     prefetch: PrefetchView = field(default_factory=PrefetchView)
+    energy: EnergyView = NO_ENERGY
+    """What the host draws and has drawn, measured or modelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from ghostdesk.allocator.plan import Action
 from ghostdesk.allocator.reasons import grouped
 from ghostdesk.control.capacity_views import capacity_view, infeasible_view
 from ghostdesk.control.context_view import context_view
+from ghostdesk.control.energy_view import NO_ENERGY, EnergyView
 from ghostdesk.control.journal import Journal
 from ghostdesk.control.loop import ControlLoop
 from ghostdesk.control.service import AbilityView, ActionView, ForecastView, GhostView, StatusView
@@ -26,8 +27,9 @@ def status_view(
     done: Mapping[tuple[str, str], str],
     now_s: float,
     forecasts: ForecastView,
+    energy: EnergyView = NO_ENERGY,
 ) -> StatusView:
-    """Everything at one moment; `done` says how actions of (ghost, event) ended, `forecasts` how they fare."""
+    """Everything at one moment; `done` says how actions of (ghost, event) ended."""
     problems = [loop.supply.backoff.describe(now_s)]
     if journal.problem:
         problems.append(f"The database cannot be written, events wait in memory: {journal.problem}")
@@ -46,6 +48,7 @@ def status_view(
         forecasts=forecasts,
         context=context_view(loop.observer, tuple(note.text for note in loop.plan.notes)),
         capacity=capacity_view(loop.plan.headroom, loop.plan.holds, loop.admission.rules().bookings, now_s),
+        energy=energy,
     )
 
 

@@ -44,6 +44,7 @@ class EnergyLine:
         beyond_patience: starts that waited for longer than `EnergyAssumptions.patience_s`.
         hosts_awake: mean number of servers, or seats, awake.
         wakes, moves: how often.
+        saved_of_all: against all servers awake all the time; those that are not awake then draw what sleep draws.
     """
 
     name: str
@@ -54,6 +55,7 @@ class EnergyLine:
     hosts_awake: float
     wakes: int = 0
     moves: int = 0
+    saved_of_all: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,16 @@ def hosted_lines(window: Window, assumed: EnergyAssumptions, costs: Mapping[Run,
         lines.append(
             EnergyLine(
                 name, cost.energy_j / JOULES_A_KWH, 1.0 - cost.energy_j / base_j, cost.miss_share, cost.miss_share,
-                awake, cost.wakes, cost.moves,
+                awake, cost.wakes, cost.moves, 1.0 - (cost.energy_j + _others_j(window, assumed, cost)) / all_j,
             )
         )  # fmt: skip
     return (*lines, _hosted_bound(window, assumed, base_j))
+
+
+def _others_j(window: Window, assumed: EnergyAssumptions, cost: FleetCost) -> float:
+    """What servers beyond those that all desktops would need draw asleep."""
+    whole_s = servers_of(window, assumed.slots) * window.hours * 3_600.0
+    return assumed.server.suspended_w * max(0.0, whole_s - cost.awake_s - cost.asleep_s)
 
 
 def _timer_name(assumed: EnergyAssumptions, run: Run) -> str:
