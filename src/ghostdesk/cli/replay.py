@@ -148,7 +148,7 @@ def _show(report: ReplayReport, *, to_err: bool) -> None:
         title=f"{report.judged_from[:10]} to {report.judged_until[:10]}", title_justify="left", box=SIMPLE_HEAD
     )
     table.add_column("policy", overflow="fold")
-    for heading in ("found ready", "p95 s", "p99 s", "idle ghost-h", "kWh", "boots", "unused"):
+    for heading in ("found ready", "p95 s", "p99 s", "idle ghost-h", "kWh", "boots", "unused", "fleet kWh", "saved"):
         table.add_column(heading, justify="right", no_wrap=True)
     if report.model.priced:
         table.add_column("money", justify="right")
@@ -158,11 +158,19 @@ def _show(report: ReplayReport, *, to_err: bool) -> None:
         cells = [
             f"{f.hit_rate:.2%}", *waits, f"{f.idle_ghost_hours:,.0f}",
             f"{f.energy_kwh:,.2f}", f"{f.boots:,}", f"{f.evictions:,}",
+            f"{one.fleet.as_run_kwh:,.1f}", f"{one.fleet.saved_share:.0%}",
         ]  # fmt: skip
         if report.model.priced:
             cells.append(f"{f.money:,.2f}")
         table.add_row(Text(one.setting), *cells, style="bold" if one.setting == report.advice.setting else "")
     console.print(table)
+    fleet = report.points[0].fleet
+    console.print(
+        f"The fleet's kWh are modelled ({fleet.model}); {fleet.desktops:,} desktops always on: "
+        f"{fleet.always_on_kwh:,.1f} kWh.",
+        markup=False,
+        highlight=False,
+    )
     console.print(report.advice.sentence, markup=False, highlight=False)
     console.print(report.advice.settings_lines, markup=False, highlight=False)
     for note in report.notes:

@@ -124,7 +124,7 @@ def _curves(report: ReplayReport, chosen: Point) -> str:
 
 def _table(report: ReplayReport) -> str:
     heads = ["policy", "setting", "found", "missed", "p50 s", "p95 s", "p99 s", "idle ghost-h", "GiB-h", "core-h",
-             "kWh", "boots", "unused"]  # fmt: skip
+             "kWh", "boots", "unused", "fleet kWh", "saved"]  # fmt: skip
     if report.model.priced:
         heads.append("money")
     rows = []
@@ -135,6 +135,7 @@ def _table(report: ReplayReport) -> str:
             *(_number(wait_s) for wait_s in (f.wait.p50_s, f.wait.p95_s, f.wait.p99_s)),
             *(f"{amount:,.0f}" for amount in (f.idle_ghost_hours, f.memory_gib_hours, f.cpu_core_hours)),
             f"{f.energy_kwh:,.2f}", f"{f.boots:,}", f"{f.evictions:,}",
+            f"{one.fleet.as_run_kwh:,.1f}", f"{one.fleet.saved_share:.0%}",
         ]  # fmt: skip
         if report.model.priced:
             cells.append(f"{f.money:,.2f}")
@@ -142,7 +143,7 @@ def _table(report: ReplayReport) -> str:
         rows.append(f"<tr{mark}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     legend = (
         '<p class="legend">Found: share of starts that found a ready ghost. p50 to p99: waits of everybody, '
-        "in seconds. kWh are modelled. "
+        "in seconds. kWh are modelled: of idle ghosts, and of the whole fleet, with what that saves against always on. "
         "Unused: ghosts that were destroyed before anybody came.</p>"
     )
     return _as_table(heads, rows) + legend
@@ -205,6 +206,12 @@ def _assumptions(report: ReplayReport) -> str:
         ("a ghost that waits holds", f"{m.ghost_memory_gib:g} GiB", "assumed, or given"),
         ("cores in use by a ghost being made; waiting", f"{m.boot_cores:g}; {m.idle_cores:g}", "assumed"),
         ("power", f"{m.watts_per_gib:g} W a GiB, {m.watts_per_core:g} W a busy core", "model: Cloud Carbon Footprint"),
+        ("the fleet's kWh (modelled)", report.points[0].fleet.model, "assumed"),
+        (
+            f"always on: {report.points[0].fleet.desktops:,} desktops, each awake throughout",
+            f"{report.points[0].fleet.always_on_kwh:,.1f} kWh",
+            "model",
+        ),
         (
             "prices: a ghost-hour; a GiB-hour; a kWh",
             f"{m.price_per_ghost_hour:g}; {m.price_per_gib_hour:g}; {m.price_per_kwh:g}",

@@ -11,8 +11,11 @@ from itertools import islice
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
+
 from ghostdesk.allocator.policies.choosing import chosen_family, chosen_setting, spread_settings, written
 from ghostdesk.evaluate.processes import SPAWN, worker_processes
+from ghostdesk.replay.energy import FleetEnergy, fleet_energy
 from ghostdesk.replay.history import Sessions, Window, parts_of
 from ghostdesk.replay.metrics import CostModel, Figures, Timeline, busiest_week_s, measure_parts, timeline
 from ghostdesk.replay.recorder import Recording
@@ -52,6 +55,7 @@ class Point:
         setting: what operators write: "static:5".
         label: the parameter alone.
         figures: what came of it.
+        fleet: what all desktops would have drawn, modelled, against always on.
         week: the busiest week, where it is shown.
         wall_s, cpu_s: what replaying took.
     """
@@ -61,6 +65,7 @@ class Point:
     setting: str
     label: str
     figures: Figures
+    fleet: FleetEnergy
     week: Timeline | None
     wall_s: float
     cpu_s: float
@@ -104,17 +109,26 @@ def _point(job: ReplayJob, text: str, parts: Sequence[_Part]) -> Point:
     family, setting = chosen_setting(text)
     zone = ZoneInfo(job.timezone)
     monday_s = busiest_week_s(job.sessions.start_s, job.window, zone)
+    told = [(part.recording, part.window) for part in parts]
     shown = next(part for part in parts if monday_s < part.window.until_s)  # parts are cut at Mondays
     return Point(
         family.name,
         family.title,
         text,
         setting.label,
-        measure_parts([(part.recording, part.window) for part in parts], job.model, zone),
+        measure_parts(told, job.model, zone),
+        fleet_energy(told, _desktops(job), job.model),
         timeline(shown.recording, monday_s, shown.window),
         max(part.wall_s for part in parts),
         sum(part.cpu_s for part in parts),
     )
+
+
+def _desktops(job: ReplayJob) -> int:
+    """Desktops of the history that are used in the judged window."""
+    start_s, end_s = job.sessions.start_s, job.sessions.end_s
+    used = (start_s < job.window.until_s) & (end_s > job.window.judge_s)
+    return len(np.unique(job.sessions.row[used]))
 
 
 def parts_for(job: ReplayJob, texts: Sequence[str], jobs: int) -> list[list[Window]]:
