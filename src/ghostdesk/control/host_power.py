@@ -232,12 +232,14 @@ class SimulatedHostPower:
         clock: tells the time.
         suspend_time_s, wake_time_s: how long either takes.
         broken: hosts that never wake.
+        asleep: hosts that sleep when it begins; the others are awake.
     """
 
     clock: Clock
     suspend_time_s: float = 10.0
     wake_time_s: float = 60.0
     broken: frozenset[HostId] = frozenset()
+    asleep: frozenset[HostId] = frozenset()
     calls: list[tuple[str, HostId]] = field(default_factory=list)
     _until: dict[HostId, tuple[HostState, float]] = field(default_factory=dict)
 
@@ -254,7 +256,8 @@ class SimulatedHostPower:
 
     async def state(self, host: HostId) -> HostState:
         """See `HostPower.state`."""
-        doing, until_s = self._until.get(host, (HostState.WAKING, float("-inf")))
+        at_first = HostState.SUSPENDING if host in self.asleep else HostState.WAKING
+        doing, until_s = self._until.get(host, (at_first, float("-inf")))
         if self.clock.now_s() < until_s:
             return doing
         return HostState.ON if doing is HostState.WAKING else HostState.SUSPENDED
