@@ -1,4 +1,4 @@
-"""`ghostdesk energy`: calibration from a meter's readings, waking over the network, and refusals that say what helps."""
+"""`ghostdesk energy`: calibration by a meter, waking over the network, and refusals that say what helps."""
 
 import json
 import socket
