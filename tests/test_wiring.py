@@ -9,7 +9,7 @@ from ghostdesk.allocator.links import LinkRules
 from ghostdesk.config import load_settings
 from ghostdesk.kernel.clock import VirtualClock
 from ghostdesk.kernel.errors import ConfigError
-from ghostdesk.wiring import chosen_policy, gate_rules, link_rules
+from ghostdesk.wiring import chosen_policy, gate_rules, host_power_model, link_rules
 
 
 def _settings(folder: Path, policy: str) -> Path:
@@ -63,3 +63,26 @@ def test_levels_that_make_no_sense_are_refused_by_name(tmp_path: Path, text: str
         settings = load_settings(path)
         gate_rules(settings)
         link_rules(settings)
+
+
+def test_a_hosts_watts_go_by_the_settings(tmp_path: Path) -> None:
+    path = tmp_path / "ghostdesk.toml"
+    path.write_text('[power]\nidle_w = 8\nbusy_w = 30\n[energy]\nhost_type = "desktop PC"\nwake_time_s = 4\n')
+    model = host_power_model(load_settings(path))
+    assert (model.idle_w, model.busy_w, model.wake_time_s) == (8.0, 30.0, 4.0)
+    assert model.suspended_w <= model.idle_w
+    assert host_power_model(load_settings(None)).source.startswith("assumed")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[energy]\nhost_type = "toaster"\n', r"energy\.host_type"),
+        ("[power]\nidle_w = 90\nbusy_w = 20\n", "idle <= busy"),
+    ],
+)
+def test_watts_that_cannot_be_are_refused(tmp_path: Path, text: str, named: str) -> None:
+    path = tmp_path / "ghostdesk.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=named):
+        host_power_model(load_settings(path))

@@ -484,11 +484,15 @@ def host_power_model(settings: Settings) -> HostPowerModel:
         "suspended_w": chosen.suspended_w,
         "wake_time_s": chosen.wake_time_s,
     }
-    told = {name: value for name, value in every.items() if value > 0.0}
+    told: dict[str, Any] = {name: value for name, value in every.items() if value > 0.0}
+    if told:
+        told["source"] = "given in the settings"
+    if "suspended_w" not in told:  # nothing draws more asleep than idle
+        told["suspended_w"] = min(assumed.suspended_w, told.get("idle_w", assumed.idle_w))
     try:
-        return replace(assumed, **told, source="given in the settings" if told else assumed.source)
+        return replace(assumed, **told)
     except ValueError as error:
-        raise ConfigError(f"[energy]: {error}.", "Give suspended_w <= idle_w <= busy_w, all of them.") from None
+        raise ConfigError(f"[energy]: {error}.", "Give suspended_w <= power.idle_w <= power.busy_w.") from None
 
 
 def _energy(settings: Settings, clock: Clock, loop: ControlLoop, plane: ControlPlane) -> EnergyFeed:
