@@ -75,6 +75,8 @@ class EngineSettings:
     """"auto", "whole" (whole devices and MIG slices alone) or "off"."""
     pin_cores: bool = False
     """Pin desktops that may use a whole number of cores to some; a desktop then waits while other cores are idle."""
+    ghosts_yield: bool = True
+    """Ghosts run only where nobody else wants the CPU or the disk; false on hosts that other work keeps busy always."""
 
 
 @checked(frozen=True, config=_STRICT)

@@ -185,7 +185,8 @@ def _local_options(settings: Settings) -> dict[str, Any]:
         "gpu_sharing": sharing if sharing != "auto" else "",
         "power": power_options(**asdict(settings.power)) if settings.power != PowerSettings() else None,
     }
-    return {name: value for name, value in options.items() if value}
+    told = {name: value for name, value in options.items() if value}
+    return told if settings.engine.ghosts_yield else told | {"ghosts_yield": False}
 
 
 def store_path(settings: Settings) -> Path:

@@ -32,7 +32,7 @@ async def bench_host() -> AsyncIterator[tuple[LocalEngine, AgentHub]]:
         pytest.skip("needs root")
     folder = Path(tempfile.mkdtemp(prefix="gd-", dir="/tmp"))  # short and open to other uids, unlike pytest's own
     folder.chmod(0o711)
-    engine = LocalEngine(folder / "state", folder / "run", network="isolated")
+    engine = LocalEngine(folder / "state", folder / "run", network="isolated", ghosts_yield=False)
     hub = AgentHub(NoEvents(), sources=(), sample_every_s=60.0, clock=SystemClock())
     try:
         await engine.start()

@@ -169,7 +169,7 @@ def _resize(draft: _Draft, standing: Standing) -> None:
         if priority is Priority.GHOST and link is not None:
             slim = network_wish(limits, policy.ghost_limits, link, request.context.link_rules)
             limits, why = slim, why if slim == limits else f"{why}; no more network than its user's slow line can show"
-        if material(limits, ghost.limits):
+        if priority is not ghost.priority or material(limits, ghost.limits):
             draft.act(ghost, ResizeRequested(limits, priority, why), "resize")
 
 

@@ -17,8 +17,10 @@ from ghostdesk.bench.render import Report, table, to_json
 from ghostdesk.bench.rungs import Rung
 from ghostdesk.bench.signin import run_sign_in_bench
 from ghostdesk.cli.accounts import link_for
+from ghostdesk.cli.bench_contention import contention
 from ghostdesk.cli.bench_density import density
 from ghostdesk.cli.bench_forecast import forecast
+from ghostdesk.cli.bench_limits import limits
 from ghostdesk.cli.bench_plan import plan
 from ghostdesk.cli.bench_pool import BenchPool, GatedPlane
 from ghostdesk.cli.bench_prefetch import prefetch
@@ -36,6 +38,8 @@ app.command()(density)
 app.command()(forecast)
 app.command()(plan)
 app.command()(prefetch)
+app.command()(contention)
+app.command()(limits)
 PlotOption = Annotated[Path | None, typer.Option(help="Also draw it: PATH.png and PATH.svg (needs the bench extra).")]
 SwapOption = Annotated[
     int, typer.Option("--zram-mib", help="Compressed swap to set up for the run, in MiB; 0 uses what the host has.")

@@ -20,6 +20,7 @@ from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import BuildFailed, EngineError, InsufficientCapacity
 from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.kernel.resources import Priority
 
 _REMEMBERED_BUILDS = 20
 _FIRST_GUESS_S = 5.0
@@ -123,7 +124,9 @@ class Supply:
         if coming == 0:
             self._last_failure = None
         ghost = self._manager.add(self._make_id(), policy.template.template)
-        event = BuildRequested(policy.template, policy.ghost_limits, f"{user} is waiting for it")
+        # Somebody waits: it does not yield, and has what a claim will give it. If nobody takes it, the plan resizes it.
+        reason = f"{user} is waiting for it"
+        event = BuildRequested(policy.template, policy.active_limits, reason, Priority.PERSON)
         self._executor.spawn(self._executor.carry_out(ghost.ghost, event))
 
     def _make_room(self, policy: PoolPolicy, kept: Kept) -> bool:

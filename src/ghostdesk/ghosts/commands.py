@@ -20,11 +20,12 @@ class CacheTemplate:
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """Start a generic desktop, with a ghost's priority; done when its screen answers."""
+    """Start a generic desktop; done when its screen answers. A person's priority is for one that somebody waits for."""
 
     ghost: GhostId
     template: DesktopTemplate
     limits: Resources
+    priority: Priority = Priority.GHOST
 
 
 @dataclass(frozen=True, slots=True)

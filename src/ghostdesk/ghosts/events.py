@@ -19,11 +19,12 @@ class CacheRequested:
 
 @dataclass(frozen=True, slots=True)
 class BuildRequested:
-    """Make a generic desktop with minimal limits."""
+    """Make a generic desktop with minimal limits, or with a person's priority for one that somebody waits for."""
 
     template: DesktopTemplate
     limits: Resources = NOTHING
     reason: str = ""
+    priority: Priority = Priority.GHOST
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ def _cache(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
 
 def _build(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
     assert isinstance(event, BuildRequested)
-    return (Build(ghost.ghost, event.template, event.limits),)
+    return (Build(ghost.ghost, event.template, event.limits, event.priority),)
 
 
 def _bind(ghost: Ghost, event: GhostEvent) -> tuple[Command, ...]:
@@ -292,9 +292,7 @@ def _told(ghost: Ghost, event: GhostEvent, state: GhostState) -> tuple[Resources
     if state is GhostState.ABSENT:
         return NOTHING, Priority.GHOST
     match event:
-        case BuildRequested(limits=limits):
-            return limits, Priority.GHOST
-        case ResizeRequested(limits=limits, priority=priority):
+        case BuildRequested(limits=limits, priority=priority) | ResizeRequested(limits=limits, priority=priority):
             return limits, priority
         case ClaimRequested(limits=limits):
             return limits, Priority.PERSON

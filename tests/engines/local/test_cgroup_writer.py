@@ -35,7 +35,7 @@ class Disk:
 @pytest.fixture
 def fake_group(tmp_path: Path) -> Path:
     """g1's group in a fake cgroup2 tree."""
-    group = tmp_path / "ghostdesk-t/g1"
+    group = tmp_path / "ghostdesk-t.g1"
     group.mkdir(parents=True)
     (tmp_path / "cpuset.cpus.effective").write_text("0-3\n")
     for name in NAMES:
@@ -111,7 +111,7 @@ def test_v2_memory_in_use_is_not_killed_for(fake_group: Path, tmp_path: Path) ->
 
 
 def test_whole_cores_are_pinned_where_asked_for(fake_group: Path, tmp_path: Path) -> None:
-    other = fake_group.parent / "g2"
+    other = fake_group.parent / "ghostdesk-t.g2"
     other.mkdir()
     (other / "cpuset.cpus").write_text("0,1\n")
     write = writer(tmp_path, pin=True)

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.desktop
 class TestLocalEngine(EngineConformance):
     @pytest.fixture
     def make_engine(self, desktop_host: None, open_dir: Path) -> MakeEngine:
-        return lambda: LocalEngine(open_dir / "state", open_dir / "run")
+        return lambda: LocalEngine(open_dir / "state", open_dir / "run", ghosts_yield=False)
 
 
 class TestLocalEngineIsolated(EngineConformance):
@@ -23,4 +23,6 @@ class TestLocalEngineIsolated(EngineConformance):
     def make_engine(self, desktop_host: None, open_dir: Path) -> MakeEngine:
         if not Path("/sys/fs/cgroup/freezer").is_dir():
             pytest.skip("this host has no v1 freezer")
-        return lambda: LocalEngine(open_dir / "state", open_dir / "run", cgroup_mode="v1", network="isolated")
+        return lambda: LocalEngine(
+            open_dir / "state", open_dir / "run", cgroup_mode="v1", network="isolated", ghosts_yield=False
+        )

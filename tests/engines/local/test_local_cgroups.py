@@ -32,9 +32,9 @@ def anywhere(_: Path) -> bool:
 
 
 def fake_v2(folder: Path) -> Path:
-    """A tree of plain files in the shape of cgroup2, with what the kernel would make in `ghostdesk-t` and `g1`."""
+    """A tree of plain files in the shape of cgroup2, with what the kernel would make in `ghostdesk-t.g1`."""
     (folder / "cgroup.controllers").write_text("cpuset cpu io memory pids\n")
-    for group in (folder, folder / "ghostdesk-t", folder / "ghostdesk-t/g1"):
+    for group in (folder, folder / "ghostdesk-t.g1"):
         group.mkdir(exist_ok=True)
         names = (
             "cgroup.subtree_control cgroup.procs cgroup.threads cgroup.freeze memory.max memory.high cpu.max cpu.weight"
@@ -93,7 +93,7 @@ def test_fake_v2_tree_gets_delegation(tmp_path: Path) -> None:
     groups.prepare()
     assert (root / "cgroup.subtree_control").read_text() == "+pids"  # a plain file keeps only the last of four writes
     groups.create(G1, os.geteuid())
-    group = root / "ghostdesk-t/g1"
+    group = root / "ghostdesk-t.g1"
     assert (group / "pids.max").read_text() == "4096"
     assert groups.entrances(G1) == [group / "desk/cgroup.procs"]
     assert groups.freezing(G1) == group

@@ -175,7 +175,7 @@ async def test_a_full_disk_is_named(desktop_host: None, open_dir: Path, template
     disk = open_dir / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m,mode=0711", "tmpfs", str(disk)], check=True)
-    engine = LocalEngine(disk / "state", open_dir / "run")
+    engine = LocalEngine(disk / "state", open_dir / "run", ghosts_yield=False)
     try:
         await engine.start()
         assert (await engine.apply(Build(G1, template, NOTHING))).ok
@@ -225,7 +225,7 @@ async def test_ghosts_outlive_a_killed_control_plane(
     desktop_host: None, open_dir: Path, inside: Inside, record_of: RecordOf, network: str
 ) -> None:
     start_and_kill([sys.executable, "-c", KILLED, str(open_dir), "auto", network])
-    engine = LocalEngine(open_dir / "state", open_dir / "run")
+    engine = LocalEngine(open_dir / "state", open_dir / "run", ghosts_yield=False)
     await engine.start()
     seen = {ghost.ghost: ghost for ghost in await engine.observe()}
     assert {(g.ghost, g.alive, g.owner) for g in seen.values()} == {("g1", True, "alice"), ("g2", True, None)}

@@ -17,8 +17,9 @@ from ghostdesk.engines.local.cgroups import Cgroups
 from ghostdesk.engines.local.gpu import grant_from_text, grant_to_text
 from ghostdesk.engines.local.gpu_shares import GpuShares
 from ghostdesk.engines.local.homes import Homes, make_home
-from ghostdesk.engines.local.io_priority import as_ghost
+from ghostdesk.engines.local.io_priority import with_priority
 from ghostdesk.engines.local.launch import (
+    Patience,
     check_socket,
     drop_rights,
     log_tail,
@@ -52,10 +53,10 @@ from ghostdesk.engines.local.sandbox import (
     generated_etc,
     usr_links,
 )
+from ghostdesk.ghosts.commands import Build
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import BuildFailed, EngineError, GhostdeskError, InsufficientCapacity
 from ghostdesk.kernel.ids import GhostId
-from ghostdesk.kernel.resources import Resources
 
 UID_BASE, UID_COUNT = 210_000, 10_000
 """The host's uids that ghosts run under, one each, when we are root."""
@@ -92,7 +93,7 @@ class Builder:
     uid_lock: threading.Lock
     merge: bool = False
 
-    def build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> Facts:
+    def build(self, command: Build) -> Facts:
         """Start a desktop and wait for its screen; on failure nothing of it stays.
 
         Returns:
@@ -102,12 +103,13 @@ class Builder:
             BuildFailed: with the end of the session's log.
             InsufficientCapacity: the disk is full, or no uid is free.
         """
+        ghost = command.ghost
         record = self.records.read(ghost)
         if record is not None and self.is_alive(record):
             return {"path": "already"}
         self.destroy(ghost)
         try:
-            return self._build(ghost, template, limits)
+            return self._build(command)
         except (GhostdeskError, OSError) as error:
             tail = log_tail(self.records.paths(ghost).log)
             with contextlib.suppress(GhostdeskError, OSError):
@@ -118,13 +120,14 @@ class Builder:
                 raise
             raise BuildFailed(f"The desktop cannot be built: {error}") from error
 
-    def _build(self, ghost: GhostId, template: DesktopTemplate, limits: Resources) -> Facts:
+    def _build(self, build: Build) -> Facts:
+        ghost, template = build.ghost, build.template
         paths = self.records.paths(ghost)
         outbound = "outbound" in {self.network} & {template.network}
-        record, gpu_facts = self._claim(ghost, template, outbound, limits.gpu_share)
+        record, gpu_facts = self._claim(ghost, template, outbound, build.limits.gpu_share)
         self._make_folders(record, paths, outbound)
         self.cgroups.create(ghost, record.uid)
-        problems, cut = self.limiter.prepare(record, limits)
+        problems, cut = self.limiter.prepare(record, build.limits, build.priority)
         problems |= self.gpus.limit(record)
         seen = self.gpus.gpus.view(grant_from_text(record.gpu))
         plan = SandboxPlan(
@@ -141,26 +144,31 @@ class Builder:
         )
         launcher = samepage.LAUNCHER if self.merge else ()
         command = [*drop_rights(record.uid, seen.groups), *launcher, *bwrap_arguments(plan, SESSION)]
-        with as_ghost():
+        with with_priority(self.limiter.meant(build.priority)):
             _, pid, start_ticks = start_sandbox(
                 command,
                 env=environment(plan),
                 log=paths.log,
                 cgroup_files=self.cgroups.entrances(ghost),
-                timeout_s=self.build_timeout_s,
+                patience=self._patience(ghost),
             )
         record = replace(record, pid=pid, start_ticks=start_ticks)
         self.records.write(record)
-        wait_until_set_up(pid, start_ticks, self.build_timeout_s, time.sleep)
+        wait_until_set_up(pid, start_ticks, self._patience(ghost), time.sleep)
         if outbound:
             entrances = self.cgroups.entrances(ghost, "net")
-            slirp, slirp_start = network.start_network(pid, record.uid, paths.log, entrances)
+            slirp, slirp_start = network.start_network(pid, record.uid, paths.log, entrances, self._patience(ghost))
             record = replace(record, network_pid=slirp, network_start_ticks=slirp_start)
             self.records.write(record)
-            problems |= self.limiter.network(record, limits)
-        wait_for_screen(paths.rfb, pid, start_ticks, self.build_timeout_s, time.sleep)
+            problems |= self.limiter.network(record, build.limits)
+        wait_for_screen(paths.rfb, pid, start_ticks, self._patience(ghost), time.sleep)
         self._close_run_folder(record, paths)
         return {"network": record.network, **gpu_facts, **told(problems, cut)}
+
+    def _patience(self, ghost: GhostId) -> Patience:
+        """For one step of a build."""
+        before_s = self.cgroups.cpu_wait_s(ghost)
+        return Patience(self.build_timeout_s, lambda: self.cgroups.cpu_wait_s(ghost) - before_s)
 
     def _claim(
         self, ghost: GhostId, template: DesktopTemplate, outbound: bool, gpu_share: float
@@ -244,6 +252,7 @@ class Builder:
         record = self.records.read(ghost)
         paths = self.records.paths(ghost)
         if record is not None and record.boot == boot_id():
+            self.limiter.let_go(record)
             self._kill(record)
         if record is None or record.pid == 0:
             kill_strays(paths)

@@ -96,8 +96,8 @@ class CgroupWriter:
             allowed = _cpus(root, "cpuset.effective_cpus", "cpuset.cpus.effective")
             taken = [
                 cores
-                for path in group.parent.iterdir()
-                if path.is_dir() and path != group and (cores := _cpus(path, "cpuset.cpus")) and cores != allowed
+                for path in self._cgroups.groups(root).values()
+                if path != group and (cores := _cpus(path, "cpuset.cpus")) and cores != allowed
             ]
             chosen = choose(limits.cpu_cores, allowed, taken)
             self._write_all(ghost, [LimitFile("cpuset", "cpuset.cpus", format_cpus(chosen))])

@@ -7,9 +7,13 @@
 | v1 | the v1 freezer | v1 controllers |
 | none | not here: SIGSTOP | not limited |
 
-Each ghost has a group <root>/<parent>/<ghost> whose resource files stay root's. Its session starts in `desk` below it,
-and the group's folder is delegated to the ghost's uid (kernel: cgroup-v2.rst, "Delegation"), so that the agent can
-make groups beside `desk` and freeze single applications.
+Each ghost has a group <root>/<parent>/<ghost>, or <root>/<parent>.<ghost> in the tree that shares out CPU, whose
+resource files stay root's. There the groups stand side by side: below one parent, what ghosts use would be charged to
+the person's desktop in the same parent, and the parent, which is not idle itself, would hold its own against the
+control plane and everything else on the host.
+
+A ghost's session starts in `desk` below its group, and the group's folder is delegated to the ghost's uid (kernel:
+cgroup-v2.rst, "Delegation"), so that the agent can make groups beside `desk` and freeze single applications.
 """
 
 from __future__ import annotations
@@ -144,9 +148,19 @@ class Cgroups:
         """The tree that holds a resource controller; None where there is none that we may write."""
         return self.trees.unified if self.trees.mode == "v2" else self.trees.v1.get(controller)
 
-    def group(self, root: Path, ghost: GhostId | None = None) -> Path:
-        """The group of a ghost in a tree, or the parent of all."""
-        return root / self.parent / ghost if ghost else root / self.parent
+    def _shares_cpu(self, root: Path) -> bool:
+        return root == self.root_of("cpu")
+
+    def group(self, root: Path, ghost: GhostId) -> Path:
+        """The group of a ghost in a tree: below a parent of all, but beside the others where CPU is shared out."""
+        return root / f"{self.parent}.{ghost}" if self._shares_cpu(root) else root / self.parent / ghost
+
+    def groups(self, root: Path) -> dict[str, Path]:
+        """The groups of all ghosts in a tree, by their ghosts' names."""
+        if self._shares_cpu(root):
+            return {path.name.partition(".")[2]: path for path in root.glob(f"{self.parent}.*") if path.is_dir()}
+        parent = root / self.parent
+        return {path.name: path for path in parent.iterdir() if path.is_dir()} if parent.is_dir() else {}
 
     def freezing(self, ghost: GhostId) -> Path | None:
         """The group in the tree that freezes; the one that is delegated and bound inside."""
@@ -162,12 +176,12 @@ class Cgroups:
         """Make the parent groups; raises `EngineError` when that is refused."""
         try:
             for root in self.roots():
-                self.group(root).mkdir(exist_ok=True)
+                if not self._shares_cpu(root):
+                    (root / self.parent).mkdir(exist_ok=True)
             if self.trees.mode == "v2" and self.trees.unified is not None:
-                for group in (self.trees.unified, self.group(self.trees.unified)):
-                    _enable(group, (*V2_RESOURCES, PINS) if self.trees.pin else V2_RESOURCES)
+                _enable(self.trees.unified, (*V2_RESOURCES, PINS) if self.trees.pin else V2_RESOURCES)
             if (pins := self.trees.v1.get(PINS)) is not None:
-                _inherit_cores(self.group(pins))
+                _inherit_cores(pins / self.parent)
         except OSError as error:
             raise EngineError(
                 f"A cgroup cannot be made: {error.strerror} ({error.filename}).", 'Set engine.cgroup_mode = "none".'
@@ -268,6 +282,15 @@ class Cgroups:
             cpu_s = float(_read(v1_cpu / "cpuacct.usage") or 0) / 1e9
         return int(memory), cpu_s
 
+    def cpu_wait_s(self, ghost: GhostId) -> float:
+        """How long some process of the ghost has waited for a CPU so far (kernel: psi.rst); 0 where nothing tells."""
+        if self.trees.unified is None:
+            return 0.0
+        for line in _read(self.group(self.trees.unified, ghost) / "cpu.pressure").splitlines():
+            if line.startswith("some "):
+                return int(line.rpartition("total=")[2]) / 1e6
+        return 0.0
+
     def pids(self, ghost: GhostId) -> set[int]:
         """Every process in the ghost's groups."""
         found: set[int] = set()
@@ -282,20 +305,14 @@ class Cgroups:
             _remove_tree(self.group(root, ghost))
 
     def ghosts(self) -> set[str]:
-        """The names of all groups under the parent."""
-        return {
-            path.name
-            for root in self.roots()
-            if self.group(root).is_dir()
-            for path in self.group(root).iterdir()
-            if path.is_dir()
-        }
+        """The names of all ghosts that have a group."""
+        return {name for root in self.roots() for name in self.groups(root)}
 
     def remove_parent(self) -> None:
         """Remove the parent groups, if empty."""
         for root in self.roots():
             with contextlib.suppress(OSError):
-                self.group(root).rmdir()
+                (root / self.parent).rmdir()
 
 
 def _enable(group: Path, controllers: Sequence[str]) -> None:

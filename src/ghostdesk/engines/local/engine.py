@@ -63,7 +63,10 @@ PERSON_CALL_BACK_AFTER_S = 0.3
 """The first frame fetches what it needs by itself, and is twice as slow while everything else is fetched beside it."""
 MERGE_AFTER_S = 3.0
 """A desktop that was just built changes its pages too fast to be worth merging."""
-THREADS = 8
+THREADS, URGENT_THREADS = 8, 4
+"""None of them is niced: a niced thread that is preempted while it holds Python's lock would hold up all others."""
+URGENT = SetLimits | Thaw | Freeze | AttachHome | CallBackMemory
+"""What somebody may be waiting for: it has threads of its own, so that no builds or reclaims stand before it."""
 NETWORKS = ("outbound", "isolated")
 
 
@@ -77,6 +80,7 @@ class LocalEngine:
         build_timeout_s: how long a new desktop's screen may take to answer.
         network: "outbound" or "isolated"; a template can ask for less, not for more.
         pin_cores: whether desktops limited to a whole number of cores are pinned to some (see `cpu_pins`).
+        ghosts_yield: whether ghosts run only where nobody else wants to, or compete like people's desktops.
         same_page_merging: whether like pages of ghosts that are nobody's yet are merged, where that can be ended.
         remote_homes: where homes are on a server (see `remote_homes.RemoteSource`).
         gpu_sharing: "auto", "whole" (whole devices and MIG slices alone) or "off".
@@ -92,6 +96,7 @@ class LocalEngine:
         build_timeout_s: float = 20.0,
         network: str = "outbound",
         pin_cores: bool = False,
+        ghosts_yield: bool = True,
         same_page_merging: bool = False,
         remote_homes: RemoteSource | None = None,
         gpu_sharing: str = "auto",
@@ -106,6 +111,7 @@ class LocalEngine:
         self._build_timeout_s = build_timeout_s
         self._wanted_network = network
         self._pin_cores = pin_cores
+        self._ghosts_yield = ghosts_yield
         self._want_merging = same_page_merging
         self._scanning: asyncio.Task[None] | None = None
         self._stopping = threading.Event()
@@ -120,7 +126,7 @@ class LocalEngine:
         self._remote_homes = RemoteHomes(remote_homes, kept) if remote_homes is not None else None
         self._home_files = LocalHomeFiles(self._records, remote=self._remote_homes)
         self._started: Builder | None = None
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: dict[bool, ThreadPoolExecutor] = {}
         self._conditions = ConditionsReader(self._records.state_dir)
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
         self._call_backs = asyncio.Semaphore(CALL_BACKS_AT_ONCE)
@@ -153,7 +159,7 @@ class LocalEngine:
         self._started = Builder(
             records=records,
             cgroups=cgroups,
-            limiter=Limiter(cgroups, writer, host),
+            limiter=Limiter(cgroups, writer, host, self._ghosts_yield),
             gpus=gpus,
             homes=homes,
             runtime=install_runtime(records.state_dir / "runtime"),
@@ -198,10 +204,11 @@ class LocalEngine:
             raise EngineError("The local engine has not been started.")
         return self._started
 
-    async def _in_thread(self, work: Callable[[], _T]) -> _T:
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="local-engine")
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    async def _in_thread(self, work: Callable[[], _T], *, urgent: bool = False) -> _T:
+        if urgent not in self._threads:
+            count, name = (URGENT_THREADS, "local-engine-urgent") if urgent else (THREADS, "local-engine")
+            self._threads[urgent] = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name)
+        return await asyncio.get_running_loop().run_in_executor(self._threads[urgent], work)
 
     async def observe(self) -> Sequence[ObservedGhost]:
         """Every ghost that has a folder, alive or not; half-built and half-destroyed ones show as dead."""
@@ -246,7 +253,8 @@ class LocalEngine:
                         facts = await self._in_thread(lambda: self._carry_out(command))
                     self._merge_soon()
                 else:
-                    facts = await self._in_thread(lambda: self._carry_out(command))
+                    urgent = isinstance(command, URGENT)
+                    facts = await self._in_thread(lambda: self._carry_out(command), urgent=urgent)
             return Outcome(command, None, time.perf_counter() - started_s, facts)
         except GhostdeskError as error:
             return Outcome(command, error, time.perf_counter() - started_s)
@@ -281,7 +289,7 @@ class LocalEngine:
             case CacheTemplate():
                 return self._cache(command)
             case Build():
-                return self._builder.build(command.ghost, command.template, command.limits)
+                return self._builder.build(command)
             case AttachHome():
                 return self._attach(command)
             case SetLimits():
@@ -465,9 +473,8 @@ class LocalEngine:
             if self._started is not None and not keep_ghosts:
                 await self._destroy_all()
         finally:
-            if self._threads is not None:
-                self._threads.shutdown(wait=True)
-                self._threads = None
+            while self._threads:
+                self._threads.popitem()[1].shutdown(wait=True)
 
     async def _destroy_all(self) -> None:
         names = [*self._records.ghosts(), *map(GhostId, await self._in_thread(self._builder.cgroups.ghosts))]

@@ -52,10 +52,10 @@ def io_class(thread: int) -> int:
 
 
 @contextlib.contextmanager
-def as_ghost() -> Iterator[None]:
-    """What this thread starts within, and its descendants, have a ghost's I/O priority from their first moment."""
+def with_priority(priority: Priority) -> Iterator[None]:
+    """What this thread starts within, and its descendants, have this priority from their first moment."""
     before = of_thread()
-    _set(_WHO_PROCESS, 0, _CLASS[Priority.GHOST])
+    _set(_WHO_PROCESS, 0, _CLASS[priority])
     try:
         yield
     finally:

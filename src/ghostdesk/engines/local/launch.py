@@ -10,6 +10,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ghostdesk.engines.local.processes import is_alive, read_process, reap
@@ -20,6 +21,9 @@ _ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 97; shift; don
 """Joins the cgroups as root, before the rights are dropped, so that not one process of the ghost runs outside them."""
 RFB_GREETING = b"RFB 003.008\n"
 LOG_TAIL_LINES = 12
+MOST_WAITING = 3.0
+"""A step that waits for the CPU may take so many times as long again."""
+_LOOK_AGAIN_S = 1.0
 
 
 def drop_rights(uid: int, groups: Sequence[int] = ()) -> list[str]:
@@ -28,6 +32,27 @@ def drop_rights(uid: int, groups: Sequence[int] = ()) -> list[str]:
         return []
     among = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
     return ["setpriv", f"--reuid={uid}", f"--regid={uid}", among, "--inh-caps=-all", "--"]
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a step of a build may take: time in which the ghost waited for the CPU does not count, up to a bound.
+
+    Ghosts run only where nobody else wants to: on a busy host a build is slow, and that is no failure of its own.
+
+    Args:
+        timeout_s: for the step itself.
+        waited_s: how long the ghost has waited for the CPU so far.
+    """
+
+    timeout_s: float
+    waited_s: Callable[[], float] = lambda: 0.0
+    begin_s: float = field(default_factory=time.monotonic)
+
+    def left_s(self) -> float:
+        """Seconds that are left; not above zero when the step has failed."""
+        credit_s = min(self.waited_s(), MOST_WAITING * self.timeout_s)
+        return self.begin_s + self.timeout_s + credit_s - time.monotonic()
 
 
 def spawn(
@@ -60,7 +85,7 @@ def spawn(
 
 
 def start_sandbox(
-    command: Sequence[str], *, env: Mapping[str, str], log: Path, cgroup_files: Sequence[Path], timeout_s: float
+    command: Sequence[str], *, env: Mapping[str, str], log: Path, cgroup_files: Sequence[Path], patience: Patience
 ) -> tuple[int, int, int]:
     """Start bubblewrap and learn its first process.
 
@@ -68,7 +93,7 @@ def start_sandbox(
         bubblewrap's own pid, the pid of the first process of the ghost's PID namespace, and that one's start time.
 
     Raises:
-        BuildFailed: bubblewrap ended, or said nothing within `timeout_s`.
+        BuildFailed: bubblewrap ended, or said nothing for longer than we have patience.
     """
     read_end, write_end = os.pipe()
     try:
@@ -76,7 +101,7 @@ def start_sandbox(
             monitor = spawn(command, env=env, log=log, cgroup_files=cgroup_files, inherit={write_end: INFO_FD})
         finally:
             os.close(write_end)
-        text = _read_all(read_end, timeout_s)
+        text = _read_all(read_end, patience)
     finally:
         os.close(read_end)
     with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -90,15 +115,10 @@ def start_sandbox(
     raise BuildFailed("The sandbox did not start.", _mend_for(log_tail(log)))
 
 
-def _read_all(descriptor: int, timeout_s: float) -> bytes:
-    """Everything until end of file or until a whole JSON object has come, waiting at most `timeout_s`."""
-    deadline_s = time.monotonic() + timeout_s
+def _read_all(descriptor: int, patience: Patience) -> bytes:
+    """Everything until end of file or until a whole JSON object has come, waiting no longer than we have patience."""
     text = b""
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    while not text.rstrip().endswith(b"}") and (left_s := deadline_s - time.monotonic()) > 0:
-        if not poller.poll(left_s * 1000):
-            break
+    while not text.rstrip().endswith(b"}") and wait_readable(descriptor, patience):
         part = os.read(descriptor, 4096)
         if not part:
             break
@@ -106,16 +126,25 @@ def _read_all(descriptor: int, timeout_s: float) -> bytes:
     return text
 
 
-def wait_until_set_up(pid: int, start_ticks: int, timeout_s: float, sleep: Callable[[float], None]) -> None:
+def wait_readable(descriptor: int, patience: Patience) -> bool:
+    """Wait until there is something to read; False when patience has run out."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    while (left_s := patience.left_s()) > 0:
+        if poller.poll(min(left_s, _LOOK_AGAIN_S) * 1000):
+            return True
+    return False
+
+
+def wait_until_set_up(pid: int, start_ticks: int, patience: Patience, sleep: Callable[[float], None]) -> None:
     """Wait until bubblewrap has made way for the session; raises `BuildFailed` when it ends or takes too long.
 
     Before that it configures the loopback interface, and fails if somebody else is at work in the same namespace.
     """
-    deadline_s = time.monotonic() + timeout_s
     name = Path(f"/proc/{pid}/comm")
     while is_alive(pid, start_ticks) and name.read_text().strip() == "bwrap":
-        if time.monotonic() > deadline_s:
-            raise BuildFailed(f"The sandbox was not set up within {timeout_s:g} s.")
+        if patience.left_s() <= 0:
+            raise BuildFailed(f"The sandbox was not set up within {patience.timeout_s:g} s.")
         sleep(0.002)
 
 
@@ -130,15 +159,14 @@ def rfb_answers(path: Path, timeout_s: float = 1.0) -> bool:
         return False
 
 
-def wait_for_screen(path: Path, pid: int, start_ticks: int, timeout_s: float, sleep: Callable[[float], None]) -> None:
-    """Wait until the screen answers; raises `BuildFailed` when the ghost dies first or `timeout_s` has passed."""
-    deadline_s = time.monotonic() + timeout_s
+def wait_for_screen(path: Path, pid: int, start_ticks: int, patience: Patience, sleep: Callable[[float], None]) -> None:
+    """Wait until the screen answers; raises `BuildFailed` when the ghost dies first or takes too long."""
     while not rfb_answers(path):
         if not is_alive(pid, start_ticks):
             raise BuildFailed("The desktop ended before its screen answered.")
-        if time.monotonic() > deadline_s:
+        if patience.left_s() <= 0:
             raise BuildFailed(
-                f"The desktop's screen did not answer within {timeout_s:g} s.",
+                f"The desktop's screen did not answer within {patience.timeout_s:g} s.",
                 "Raise engine.build_timeout_s if this host is slow.",
             )
         sleep(0.005)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ghostdesk.engines.local.cgroups import Cgroups
 from ghostdesk.engines.local.processes import descendants, is_alive
 from ghostdesk.engines.local.records import GhostRecord
 from ghostdesk.kernel.errors import EngineError
-from ghostdesk.kernel.resources import Priority, Resources
+from ghostdesk.kernel.resources import NOTHING, Priority, Resources
 
 Facts = dict[str, float | str]
 
@@ -26,20 +27,24 @@ class Limiter:
         cgroups: the groups of all ghosts.
         writer: what writes into them.
         host: what this machine has; limits beyond it are cut.
+        ghosts_yield: whether a ghost's priority makes any difference.
     """
 
     cgroups: Cgroups
     writer: CgroupWriter
     host: Resources
+    ghosts_yield: bool = True
 
-    def prepare(self, record: GhostRecord, limits: Resources) -> tuple[dict[str, str], Mapping[str, str]]:
+    def prepare(
+        self, record: GhostRecord, limits: Resources, priority: Priority
+    ) -> tuple[dict[str, str], Mapping[str, str]]:
         """Limits of a ghost whose groups are made and that has no process yet; its network has to wait for one.
 
         Returns:
             Why limits are not enforced, and which were cut, both by resource.
         """
         limits, cut = self._checked(limits)
-        return self.writer.apply(record.ghost, limits, Priority.GHOST), cut
+        return self.writer.apply(record.ghost, limits, self.meant(priority)), cut
 
     def apply(self, record: GhostRecord, limits: Resources, priority: Priority) -> Facts:
         """Limits and priority of a living desktop: quick writes, and the network in one call of tc.
@@ -52,6 +57,7 @@ class Limiter:
             EngineError: the kernel refused a limit; the one before stays in force, and nothing was killed.
         """
         limits, cut = self._checked(limits)
+        priority = self.meant(priority)
         self._io_class(record, priority)
         problems, mended = self._groups(record, limits, priority)
         problems |= self.network(record, limits)
@@ -63,6 +69,15 @@ class Limiter:
             return {}
         problem = shaping.shape(record.pid, limits.network_bytes_per_s)
         return {"network": problem} if problem else {}
+
+    def let_go(self, record: GhostRecord) -> None:
+        """Lift all for a ghost that is to end: dying takes CPU too, and a ghost gets none on a busy host."""
+        with contextlib.suppress(EngineError, OSError):
+            self.writer.apply(record.ghost, NOTHING, Priority.PERSON)
+
+    def meant(self, priority: Priority) -> Priority:
+        """The priority that counts here."""
+        return priority if self.ghosts_yield else Priority.PERSON
 
     def _checked(self, limits: Resources) -> tuple[Resources, Mapping[str, str]]:
         try:

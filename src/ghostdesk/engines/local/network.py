@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from ghostdesk.engines.local.launch import drop_rights, log_tail, spawn
+from ghostdesk.engines.local.launch import Patience, drop_rights, log_tail, spawn, wait_readable
 from ghostdesk.engines.local.processes import kill_and_wait, read_process
 from ghostdesk.kernel.errors import BuildFailed
 
@@ -33,9 +32,7 @@ def _runs_as(uid: int) -> int:
     return uid if TUN.stat().st_mode & 0o006 == 0o006 else os.geteuid()
 
 
-def start_network(
-    pid: int, uid: int, log: Path, cgroup_files: Sequence[Path], timeout_s: float = 5.0
-) -> tuple[int, int]:
+def start_network(pid: int, uid: int, log: Path, cgroup_files: Sequence[Path], patience: Patience) -> tuple[int, int]:
     """Give a ghost's network namespace a way out, and return slirp4netns' pid and start time.
 
     It runs outside the ghost, under the ghost's uid where it can, and refuses to forward to the host's loopback.
@@ -46,7 +43,7 @@ def start_network(
         uid: the ghost's uid.
         log: where it complains.
         cgroup_files: groups to join.
-        timeout_s: how long the interface may take.
+        patience: how long the interface may take.
 
     Raises:
         BuildFailed: it did not come up.
@@ -74,9 +71,7 @@ def start_network(
             )
         finally:
             os.close(write_end)
-        poller = select.poll()
-        poller.register(read_end, select.POLLIN)
-        ready = bool(poller.poll(timeout_s * 1000)) and os.read(read_end, 1) == b"1"
+        ready = wait_readable(read_end, patience) and os.read(read_end, 1) == b"1"
     finally:
         os.close(read_end)
     process = read_process(slirp)
