@@ -334,6 +334,9 @@ def test_the_operator_sees_the_status(page: Any, site: Any) -> None:
     assert "5 of 40 desktops, 2 of them ghosts. 18 more are to be made" in page.inner_text("#capacity-words")
     bookings = page.inner_text("#bookings-table")
     assert "2 of 20 taken" in bookings and "<b>Chess</b>" in bookings
+    page.evaluate("document.querySelector('#capacity-title').closest('section').scrollIntoView()")
+    shot(page, "status-capacity")
+    page.evaluate("window.scrollTo(0, 0)")
     assert "modprobe zram" in page.inner_text("#abilities-table")
     told = page.inner_text("#forecast-problem")
     assert "forecast worse than before" in told and "Train again" in told

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ghostdesk.kernel.errors import InsufficientCapacity
+from ghostdesk.kernel.errors import InsufficientCapacity, QuotaReached
 from ghostdesk.kernel.ids import UserId
 
 ADA, BEN, OLA = UserId("ada"), UserId("ben"), UserId("ola")
@@ -63,6 +63,26 @@ async def test_no_room_says_when_to_come_again(world: Any) -> None:
         answer = await client.post("/api/desktop/open")
         assert answer.status_code == 503 and answer.headers["retry-after"] == "30"
         assert answer.json()["error"]["cause"] == "The host has no room."
+
+
+async def test_a_quota_is_told_with_what_helps(world: Any) -> None:
+    world.service.fail_open = QuotaReached("The 2 desktops that physics may have are in use.", "Wait.")
+    async with world.signed_in(ADA) as client:
+        answer = await client.post("/api/desktop/open")
+        assert answer.status_code == 403
+        error = answer.json()["error"]
+        assert (error["code"], error["mend"]) == ("quota", "Wait.")
+        assert "physics may have" in error["cause"], "people who are no operators read it too"
+
+
+async def test_status_tells_of_capacity_bookings_and_wishes_that_were_not_granted(world: Any) -> None:
+    async with world.signed_in(OLA) as client:
+        status = (await client.get("/api/status")).json()
+    (wish,) = status["infeasible"]
+    assert (wish["code"], wish["resource"], wish["asked"], wish["count"]) == ("memory", "memory_bytes", 1.5e9, 1)
+    capacity = status["capacity"]
+    assert [room["allowed"] for room in capacity["rooms"] if room["resource"] == "network_bytes_per_s"] == [None]
+    assert [booking["state"] for booking in capacity["bookings"]] == ["held", "booked"]
 
 
 async def test_status_shows_everything(world: Any) -> None:

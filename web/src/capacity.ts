@@ -45,7 +45,7 @@ function roomRow(room: ResourceRoom): Cell[] {
   return [
     NAMES[room.resource] ?? room.resource,
     bar(room),
-    amount(room.resource, room.has),
+    room.allowed === null ? "not told" : amount(room.resource, room.has),
     shown(room.allowed),
     amount(room.resource, room.people),
     amount(room.resource, room.ghosts),

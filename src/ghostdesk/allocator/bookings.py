@@ -7,6 +7,7 @@ them first, and they are let go after it ends.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -252,17 +253,23 @@ def reserved_at(bookings: Iterable[Booking], now_s: float, lead: BookingLead, se
     if not now:
         return NONE_RESERVED
     now.sort(key=lambda b: (b.end_s, b.start_s, b.number, b.name))
-    by_claim = sorted(now, key=lambda b: (not b.users, b.open_to_all))
+    naming: dict[UserId, list[Booking]] = defaultdict(list)
+    of_department: dict[str, list[Booking]] = defaultdict(list)
+    for booking in now:
+        for user in booking.users:
+            naming[user].append(booking)
+        if booking.department and not booking.users:
+            of_department[booking.department].append(booking)
+    for_anybody = [(b, lead.opens_s(b)) for b in now if b.open_to_all]
     left = {id(b): b.desktops for b in now}
     seated: dict[UserId, Booking] = {}
     for seat in sorted(seats, key=lambda s: (s.since_s, s.user)):
         if seat.user in seated:
             continue
-        for booking in by_claim:
-            comes = booking.includes(seat.user, seat.department) or (
-                booking.open_to_all and seat.since_s >= lead.opens_s(booking)
-            )
-            if comes and left[id(booking)] > 0:
+        theirs = (*naming.get(seat.user, ()), *of_department.get(seat.department, ()))
+        came_after = (booking for booking, opened_s in for_anybody if seat.since_s >= opened_s)
+        for booking in (*theirs, *came_after):
+            if left[id(booking)] > 0:
                 left[id(booking)] -= 1
                 seated[seat.user] = booking
                 break

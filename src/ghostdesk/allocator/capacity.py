@@ -9,6 +9,7 @@ once, plus what parking has freed; a GPU's share is promised once.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -161,16 +162,12 @@ def promise(limits: Resources, standard: Resources) -> Resources:
     return Resources(*(min(limit, usual) if limit else usual for limit, usual in pairs))
 
 
-def ghost_promise(ghost: Ghost, memory_bytes: float) -> Resources:
-    """What a ghost is counted with, all of which it yields: its memory, and unless it is frozen the CPU it may use."""
-    cpu_cores = 0.0 if ghost.state in _FROZEN else ghost.limits.cpu_cores
-    return Resources(cpu_cores=cpu_cores, memory_bytes=memory_bytes)
-
-
 def tally(
     ghosts: Iterable[Ghost], rules: CapacityRules, ghost_memory_bytes: float, held: Mapping[GhostId, float]
 ) -> Tally:
     """Add up what is promised.
+
+    A ghost is counted with its memory and, unless it is frozen, with the CPU that it may use; it yields all of it.
 
     Args:
         ghosts: all there are, desktops in use included.
@@ -179,22 +176,31 @@ def tally(
         held: memory of each, as measured.
     """
     found = Tally()
+    active: Counter[tuple[Resources, str]] = Counter()  # few limits differ: each is worked out once
+    awake: Counter[float] = Counter()
+    where = rules.departments
     for ghost in ghosts:
-        if ghost.state is GhostState.ACTIVE:
-            found.desktops += 1
-            found.people += promise(ghost.limits, rules.desktop)
-            if ghost.owner is None:
-                continue
-            found.users.add(ghost.owner)
-            if where := rules.department_of(ghost.owner):
-                found.in_department[where] = found.in_department.get(where, 0) + 1
-                limits = counted_limits(ghost.limits, rules.desktop)
-                found.limits_of_department[where] = found.limits_of_department.get(where, NOTHING) + limits
-        elif ghost.state not in _GONE:
+        state = ghost.state
+        if state is GhostState.ACTIVE:
+            owner = ghost.owner
+            active[ghost.limits, where.get(owner, "") if owner is not None else ""] += 1
+            if owner is not None:
+                found.users.add(owner)
+        elif state not in _GONE:
             found.idle += 1
-            found.ghosts += ghost_promise(ghost, ghost_memory_bytes)
-            if ghost.state is GhostState.PARKED and ghost.pending is None and ghost.ghost in held:
+            if state not in _FROZEN:
+                awake[ghost.limits.cpu_cores] += 1
+            if state is GhostState.PARKED and ghost.pending is None and ghost.ghost in held:
                 found.freed_bytes += max(0.0, ghost_memory_bytes - held[ghost.ghost])
+    for (limits, department), count in active.items():
+        found.desktops += count
+        found.people += promise(limits, rules.desktop).scaled(count)
+        if department:
+            taken = found.limits_of_department.get(department, NOTHING)
+            found.limits_of_department[department] = taken + counted_limits(limits, rules.desktop).scaled(count)
+            found.in_department[department] = found.in_department.get(department, 0) + count
+    cpu_cores = sum(cores * count for cores, count in awake.items())
+    found.ghosts = Resources(cpu_cores=cpu_cores, memory_bytes=ghost_memory_bytes * found.idle)
     return found
 
 

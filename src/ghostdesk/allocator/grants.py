@@ -90,8 +90,8 @@ def seats_of(ghosts: Iterable[Ghost], rules: CapacityRules) -> list[Seat]:
 
 def reserved_now(ghosts: Iterable[Ghost], rules: CapacityRules, now_s: float) -> Reserved:
     """What bookings ask for now."""
-    if not rules.bookings:
-        return NONE_RESERVED
+    if not any(rules.lead.opens_s(booking) <= now_s < booking.end_s for booking in rules.bookings):
+        return NONE_RESERVED  # which spares looking at everybody
     return reserved_at(rules.bookings_to_hold(), now_s, rules.lead, seats_of(ghosts, rules))
 
 
@@ -150,7 +150,7 @@ class InUse:
         own, theirs = self.rules.quotas.of(user), self.rules.quotas.of_department(department)
         booking = self.reserved.of(user, department)
         asked = full_limits(counted_each(booking, self.full), self.host.whole) if booking is not None else self.full
-        if own.most == NOTHING and theirs.most == NOTHING:
+        if own.most is NOTHING and theirs.most is NOTHING:
             return asked
         taken = self.counted.limits_of_department.get(department, NOTHING)
         taken -= counted_limits(ghost.limits, self.rules.desktop)  # its own is not in its way

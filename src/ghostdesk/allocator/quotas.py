@@ -21,6 +21,10 @@ class Quota:
     desktops: int | None = None
     most: Resources = NOTHING
 
+    def __post_init__(self) -> None:
+        if self.most == NOTHING:
+            object.__setattr__(self, "most", NOTHING)  # so that "none" is told by identity, for thousands of desktops
+
 
 NO_QUOTA = Quota()
 

@@ -255,6 +255,8 @@ class Standing:
                 continue
             department = rules.department_of(ghost.owner)
             own, theirs = rules.quotas.of(ghost.owner).most, rules.quotas.of_department(department).most
+            if own is NOTHING and theirs is NOTHING:
+                continue
             for row, name in enumerate(RESOURCE_WORDS):
                 limit, wanted = ghost.limits.as_tuple()[row], asked.as_tuple()[row]
                 mine, ours = own.as_tuple()[row], theirs.as_tuple()[row]
