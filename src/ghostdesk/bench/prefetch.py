@@ -40,6 +40,7 @@ async def run_prefetch_bench(
     slow_reads_per_s: int = 150,
     slow_rounds: int = 1,
     record_warm: bool = False,
+    conditions: Sequence[Condition] = tuple(Condition),
     progress: Callable[[str], None] = lambda _: None,
 ) -> PrefetchReport:
     """Measure each application; what fails is reported in `missing` and the run goes on.
@@ -54,6 +55,7 @@ async def run_prefetch_bench(
         slow_reads_per_s: reads a second of the slow disk; 0 leaves it out.
         slow_rounds: of the rounds, how many are done on the slow disk too.
         record_warm: record a launch whose files were all cached instead of one from the disk.
+        conditions: which, in the order of each round.
         progress: told each step in a few words.
 
     Raises:
@@ -63,7 +65,7 @@ async def run_prefetch_bench(
     if prefetcher is None or not can_drop_page_cache():
         raise BenchError("Recording launches and emptying the page cache need root.", "Run it as root.")
     before = os.getloadavg()[0]
-    run = _Run(engine, hub, prefetcher, rounds, slow_reads_per_s, slow_rounds, record_warm, progress)
+    run = _Run(engine, hub, prefetcher, rounds, slow_reads_per_s, slow_rounds, record_warm, conditions, progress)
     for index, app in enumerate(apps):
         await run.measure(app, index)
     if not run.trials:
@@ -82,11 +84,11 @@ class _Run:
 
     def __init__(
         self, engine: Engine, hub: Hub, prefetcher: Prefetcher, rounds: int, slow_reads_per_s: int, slow_rounds: int,
-        record_warm: bool, progress: Callable[[str], None],
+        record_warm: bool, conditions: Sequence[Condition], progress: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._engine, self._hub, self._prefetcher, self._progress = engine, hub, prefetcher, progress
         self._rounds, self._slow_reads_per_s, self._slow_rounds = rounds, slow_reads_per_s, slow_rounds
-        self._record_warm = record_warm
+        self._record_warm, self._conditions = record_warm, conditions
         self.sets: list[RecordedSet] = []
         self.trials: list[Trial] = []
         self.loads: list[Load] = []
@@ -117,7 +119,7 @@ class _Run:
                     await stage.start()
                     await self._record(stage, app, ghost, app_id)
                     for number in range(1, self._rounds + 1):
-                        for condition in Condition:
+                        for condition in self._conditions:
                             await self._trial(stage, app, ghost, app_id, condition, number)
                     await stage.close()
         except GhostdeskError as error:

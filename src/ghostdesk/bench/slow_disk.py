@@ -30,7 +30,10 @@ def slow_disk(uid: int, reads_per_s: int) -> Iterator[None]:
     with contextlib.ExitStack() as undo:
         try:
             root, name = _controller()
-            _limit(_group_of(_process_of(uid), root, name), disk, reads_per_s, undo)
+            theirs = _group_of(_process_of(uid), root, name)
+            if theirs == root:
+                raise BenchError("The desktop is in no control group of its own: the host would be slowed.", _MEND)
+            _limit(theirs, disk, reads_per_s, undo)
             ours = root / _OURS
             before = _group_of(os.getpid(), root, name)
             ours.mkdir(exist_ok=True)

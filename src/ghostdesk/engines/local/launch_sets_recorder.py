@@ -22,7 +22,7 @@ from ghostdesk.engines.local.launch_sets_touched import (
     mapped_ranges,
     touched_files,
 )
-from ghostdesk.engines.local.processes import PROC
+from ghostdesk.engines.local.processes import PROC, TICKS_A_SECOND, read_process
 from ghostdesk.kernel.ids import AppId, GhostId
 from ghostdesk.prefetch.launch_set import MOST_FILES, Recording
 
@@ -86,6 +86,12 @@ class LaunchRecorder:
         if session is not None and session.ghost == ghost:
             session.finish(duration_s if keep else None)
 
+    def interrupt(self, ghost: GhostId) -> None:
+        """Something else begins in that ghost: a launch that has its window is not listened to any longer."""
+        session = self._current
+        if session is not None and session.ghost == ghost:
+            session.interrupted.set()
+
     def settle(self, timeout_s: float = MOST_SECONDS) -> bool:
         """Wait until nothing is being recorded."""
         if not self._busy.acquire(timeout=timeout_s):
@@ -117,7 +123,9 @@ class _Session:
         self.app, self.ghost = app, ghost
         self.problem = ""
         self._uid, self._pids, self._only_new = uid, pids, only_new
+        self._begun_ticks = time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_A_SECOND
         self._ended = threading.Event()
+        self.interrupted = threading.Event()
         self._duration_s: float | None = None
         self._ours: set[int] = set()
         self._others: frozenset[int] = frozenset()
@@ -132,8 +140,9 @@ class _Session:
     def run(self, now_s: Callable[[], float], linger_s: float) -> Recording | None:
         watch = OpenWatch(_MARKED)  # before anything else: the launch does not wait for us
         try:
-            before = frozenset(self._pids())
-            self._mounts = _mounts_of(min(before, default=0))
+            pids = self._pids()
+            before = frozenset(pid for pid in pids if self._ran_before(pid))
+            self._mounts = _mounts_of(pids[0]) if pids else frozenset()
             read_before = _read_from_disk(before)
             if self._only_new:
                 self._others = before
@@ -157,6 +166,11 @@ class _Session:
         links = links_to(files)
         return Recording(self.app, self.ghost, now_s(), self._duration_s, cold_bytes, tuple(files), folders, links)
 
+    def _ran_before(self, pid: int) -> bool:
+        """Whether the process started before the launch was asked for; it may have been since before we looked."""
+        process = read_process(pid)
+        return process is not None and process.start_ticks + 1 < self._begun_ticks
+
     def _listen(self, watch: OpenWatch, linger_s: float) -> None:
         give_up_s = time.monotonic() + MOST_SECONDS
         until_s = give_up_s
@@ -164,6 +178,8 @@ class _Session:
             if watch.wait(_WAIT_S):
                 for event in watch.read():
                     self._note(event)
+            if self.interrupted.is_set():
+                return
             if self._ended.is_set() and until_s == give_up_s:
                 until_s = min(give_up_s, time.monotonic() + (linger_s if self._duration_s is not None else 0.0))
 

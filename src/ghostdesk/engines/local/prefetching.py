@@ -32,7 +32,7 @@ _SHARE_FOR_S = 60.0
 
 
 class LocalPrefetcher:
-    """`engines.protocol.Prefetcher` for the local engine.
+    """`engines.prefetcher.Prefetcher` for the local engine.
 
     Args:
         records: the engine's folders and ghosts.
@@ -47,11 +47,11 @@ class LocalPrefetcher:
         self._shares: dict[AppId, tuple[float, float]] = {}
 
     def launch_sets(self) -> Mapping[AppId, LaunchSet]:
-        """See `engines.protocol.Prefetcher`."""
+        """See `engines.prefetcher.Prefetcher`."""
         return {app: found for app in self.sets.apps() if (found := self.sets.of(app)) is not None}
 
     async def resident_share(self, app: AppId) -> float:
-        """See `engines.protocol.Prefetcher`; estimated from some of the files, and kept for a minute."""
+        """See `engines.prefetcher.Prefetcher`; estimated from some of the files, and kept for a minute."""
         now_s = time.monotonic()
         kept = self._shares.get(app)
         if kept is not None and now_s - kept[0] < _SHARE_FOR_S:
@@ -62,12 +62,12 @@ class LocalPrefetcher:
         return share
 
     async def recorded(self, app: AppId) -> LaunchSet | None:
-        """See `engines.protocol.Prefetcher`."""
+        """See `engines.prefetcher.Prefetcher`."""
         await asyncio.to_thread(self.recorder.settle)
         return self.sets.of(app)
 
     async def load(self, wish: PrefetchWish, limits: LoadLimits) -> Prefetched:
-        """See `engines.protocol.Prefetcher`."""
+        """See `engines.prefetcher.Prefetcher`."""
         by_app: dict[AppId, int] = {}
         skipped: dict[str, int] = {}
         resident = files = 0
@@ -132,14 +132,15 @@ class LocalPrefetcher:
             raise OSError(lines[-1] if lines else f"it ended with {process.returncode}") from None
 
     def launch_begins(self, ghost: GhostId, app: AppId, *, in_use: bool) -> None:
-        """See `engines.protocol.Prefetcher`."""
+        """See `engines.prefetcher.Prefetcher`."""
+        self.recorder.interrupt(ghost)
         record = self._records.read(ghost)
         if self.cannot_record or record is None or not self.sets.due(app, time.time()):
             return
         self.recorder.begin(app, ghost, record.uid, lambda: self._processes(record), only_new=in_use)
 
     def launch_ended(self, ghost: GhostId, duration_s: float, *, started: bool) -> None:
-        """See `engines.protocol.Prefetcher`."""
+        """See `engines.prefetcher.Prefetcher`."""
         self.recorder.end(ghost, duration_s, keep=started)
 
 
