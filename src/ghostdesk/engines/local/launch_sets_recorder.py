@@ -174,14 +174,18 @@ class _Session:
     def _listen(self, watch: OpenWatch, linger_s: float) -> None:
         give_up_s = time.monotonic() + MOST_SECONDS
         until_s = give_up_s
-        while time.monotonic() < until_s:
+        while time.monotonic() < until_s and not self.interrupted.is_set():
             if watch.wait(_WAIT_S):
-                for event in watch.read():
-                    self._note(event)
-            if self.interrupted.is_set():
-                return
+                self._take_in(watch, give_up_s)
             if self._ended.is_set() and until_s == give_up_s:
                 until_s = min(give_up_s, time.monotonic() + (linger_s if self._duration_s is not None else 0.0))
+        self._take_in(watch, give_up_s)  # what was opened in time and waits in the kernel's queue
+
+    def _take_in(self, watch: OpenWatch, give_up_s: float) -> None:
+        for event in watch.read():
+            self._note(event)
+            if time.monotonic() > give_up_s:  # a host that opens files quicker than we hear of them
+                return
 
     def _note(self, event: Opened) -> None:
         kept = self._folders if event.folder else self._files
