@@ -7,6 +7,7 @@ docs/explanation/prefetch.md); then all conditions follow one another in each ro
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
@@ -41,6 +42,7 @@ async def run_prefetch_bench(
     slow_rounds: int = 1,
     record_warm: bool = False,
     conditions: Sequence[Condition] = tuple(Condition),
+    limit_s: float = 0.0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> PrefetchReport:
     """Measure each application; what fails is reported in `missing` and the run goes on.
@@ -56,6 +58,7 @@ async def run_prefetch_bench(
         slow_rounds: of the rounds, how many are done on the slow disk too.
         record_warm: record a launch whose files were all cached instead of one from the disk.
         conditions: which, in the order of each round.
+        limit_s: no trial begins later than this after the start, and what is left out is named; 0 for no limit.
         progress: told each step in a few words.
 
     Raises:
@@ -65,7 +68,9 @@ async def run_prefetch_bench(
     if prefetcher is None or not can_drop_page_cache():
         raise BenchError("Recording launches and emptying the page cache need root.", "Run it as root.")
     before = os.getloadavg()[0]
-    run = _Run(engine, hub, prefetcher, rounds, slow_reads_per_s, slow_rounds, record_warm, conditions, progress)
+    run = _Run(
+        engine, hub, prefetcher, rounds, slow_reads_per_s, slow_rounds, record_warm, conditions, limit_s, progress
+    )
     for index, app in enumerate(apps):
         await run.measure(app, index)
     if not run.trials:
@@ -84,11 +89,12 @@ class _Run:
 
     def __init__(
         self, engine: Engine, hub: Hub, prefetcher: Prefetcher, rounds: int, slow_reads_per_s: int, slow_rounds: int,
-        record_warm: bool, conditions: Sequence[Condition], progress: Callable[[str], None],
+        record_warm: bool, conditions: Sequence[Condition], limit_s: float, progress: Callable[[str], None],
     ) -> None:  # fmt: skip
         self._engine, self._hub, self._prefetcher, self._progress = engine, hub, prefetcher, progress
         self._rounds, self._slow_reads_per_s, self._slow_rounds = rounds, slow_reads_per_s, slow_rounds
         self._record_warm, self._conditions = record_warm, conditions
+        self._until_s = time.monotonic() + limit_s if limit_s > 0 else float("inf")
         self.sets: list[RecordedSet] = []
         self.trials: list[Trial] = []
         self.loads: list[Load] = []
@@ -151,6 +157,9 @@ class _Run:
         self, stage: Stage, app: BenchApp, ghost: GhostId, app_id: AppId, condition: Condition, number: int
     ) -> None:
         if condition in _SLOW and not (self._slow_reads_per_s and number <= self._slow_rounds):
+            return
+        if time.monotonic() > self._until_s:
+            self._miss(app.name, condition, number, "left out: the time was up")
             return
         self._progress(f"{app.name}: round {number} of {self._rounds}, {condition}")
 

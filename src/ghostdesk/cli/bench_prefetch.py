@@ -24,6 +24,9 @@ def prefetch(
     record_warm: Annotated[
         bool, typer.Option("--record-warm", help="Record a launch whose files were cached, not one from the disk.")
     ] = False,
+    limit_s: Annotated[
+        float, typer.Option(min=0, help="Begin no launch later than so many seconds after the start; 0 for no limit.")
+    ] = 0.0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -42,6 +45,7 @@ def prefetch(
             slow_reads_per_s=slow_iops,
             slow_rounds=slow_rounds,
             record_warm=record_warm,
+            limit_s=limit_s,
             progress=progress,
         )
 
