@@ -96,7 +96,9 @@ def test_only_applications_that_the_template_offers_are_warmed_for_a_mode() -> N
 
 
 def test_a_chosen_mode_holds_at_once_in_a_desktop_in_use_and_a_likely_one_does_not() -> None:
-    used = Ghost(GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE, apps=(AppId("gimp"),))
+    used = Ghost(
+        GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE, apps=(AppId("gimp"),), priority=Priority.PERSON
+    )
     ghosts = (used, _ready("b"), _ready("c"))
     curve = replace(_curve(ALICE, 0.0), modes=(_mode(1.0, "gimp", "kdenlive", chosen=True),))
     (action,) = _plan(ghosts, (curve,)).actions
@@ -113,13 +115,15 @@ def test_a_chosen_mode_holds_at_once_in_a_desktop_in_use_and_a_likely_one_does_n
 
 
 def test_the_next_application_of_a_desktop_in_use_is_launched_ahead_once() -> None:
-    active = Ghost(GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE)
+    active = Ghost(GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE, priority=Priority.PERSON)
     likely = UsageCurve(ALICE, 0.0, 600.0, apps=(LaunchProbability(AppId("browser"), 0.7),))
     plan = _plan((active, _ready("b"), _ready("c")), (likely,))
     assert [a.event for a in plan.actions] == [
         WarmRequested((AppId("browser"),), False, "alice turns to browser next with 70%")
     ]
-    had = Ghost(GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE, apps=(AppId("browser"),))
+    had = Ghost(
+        GhostId("a"), TEMPLATE.template, GhostState.ACTIVE, ALICE, apps=(AppId("browser"),), priority=Priority.PERSON
+    )
     assert not _plan((had, _ready("b"), _ready("c")), (likely,)).actions
     unsure = UsageCurve(ALICE, 0.0, 600.0, apps=(LaunchProbability(AppId("browser"), 0.4),))
     assert not _plan((active, _ready("b"), _ready("c")), (unsure,)).actions

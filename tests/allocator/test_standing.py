@@ -14,7 +14,7 @@ from ghostdesk.allocator.quotas import GhostQuota, Quota, Quotas
 from ghostdesk.ghosts.events import BindRequested, BuildRequested, ReleaseRequested, WarmRequested
 from ghostdesk.ghosts.ghost import DesktopTemplate, Ghost, GhostState
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
-from ghostdesk.kernel.resources import GIB, Resources
+from ghostdesk.kernel.resources import GIB, Priority, Resources
 from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
 
 TEMPLATE = DesktopTemplate(TemplateId("generic"))
@@ -45,7 +45,9 @@ def _plan(
 
 
 def _ghost(name: str, state: GhostState = GhostState.READY, owner: UserId | None = None) -> Ghost:
-    return Ghost(GhostId(name), TEMPLATE.template, state, owner, since_s=NOW_S - 60, limits=POLICY.ghost_limits)
+    priority = Priority.PERSON if state is GhostState.ACTIVE else Priority.GHOST
+    since_s, limits = NOW_S - 60, POLICY.ghost_limits
+    return Ghost(GhostId(name), TEMPLATE.template, state, owner, since_s=since_s, limits=limits, priority=priority)
 
 
 def _ready(count: int) -> list[Ghost]:
