@@ -17,10 +17,10 @@ from ghostdesk.kernel.resources import GIB, MIB
 
 MEMORY_BYTES = 16 * GIB
 TITLE: dict[DensityRung, str] = {
-    DensityRung.READY: "ready (generic, running)",
-    DensityRung.WARM: "warm (application hidden, frozen)",
-    DensityRung.FROZEN: "warm, whole ghost frozen",
-    DensityRung.PARKED: "parked (memory in swap)",
+    DensityRung.READY: "ready",
+    DensityRung.WARM: "warm",
+    DensityRung.FROZEN: "warm, all frozen",
+    DensityRung.PARKED: "parked",
 }
 
 
@@ -60,13 +60,13 @@ def table(report: DensityReport) -> RenderableType:
         parts.append(_wakes(report))
     failed = [f"missing: {series.rung}: {why}" for series in report.series for why in series.failed]
     notes = [Text(note, style="yellow") for note in (*failed, *(f"missing: {why}" for why in report.missing))]
-    end = f"{report.app}; {report.swap}. {report.provenance.line()}"
+    end = f"* extrapolated from the straight line. {report.app}; {report.swap}. {report.provenance.line()}"
     return Group(*parts, *notes, Text(end, style="dim"))
 
 
 def _rungs(report: DensityReport) -> Table:
     grid = _grid("What one more ghost takes (a straight line through the steps)", "rung")
-    for title in ("measured", "MiB each", "shared by all MiB", "fit in 16 GiB (extrapolated)", "CPU %, all together"):
+    for title in ("measured", "MiB each", "shared MiB", "in 16 GiB *", "CPU % of all"):
         grid.add_column(title, justify="right")
     for series in report.series:
         cost = series.cost
@@ -83,7 +83,7 @@ def _figures(cost: Cost) -> tuple[str, str, str]:
 
 def _steps(series: RungSeries) -> Table:
     grid = _grid(f"All {series.rung} ghosts together, MiB", "ghosts")
-    for title in ("RAM", "PSS", "zram", "kernel", "in swap, uncompressed", "MemAvailable fell by"):
+    for title in ("RAM", "PSS", "zram", "kernel", "swapped", "MemAvailable fell"):
         grid.add_column(title, justify="right")
     for step in series.steps:
         amounts = (
@@ -96,7 +96,7 @@ def _steps(series: RungSeries) -> Table:
 
 def _wakes(report: DensityReport) -> Table:
     grid = _grid("Waking a parked ghost, ms: median (maximum)", "pages")
-    for title in ("first frame", "window painted", "key to echo", "the call-back itself", "n"):
+    for title in ("first frame", "painted", "key to echo", "call-back", "n"):
         grid.add_column(title, justify="right")
     for how in CallBack:
         first = report.wake(how, lambda wake: wake.first_frame_s)

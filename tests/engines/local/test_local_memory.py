@@ -114,29 +114,6 @@ async def test_a_ghost_is_parked_and_wakes(swap: Path, engine: LocalEngine, temp
     assert next(ability for ability in engine.abilities() if ability.name == "parked in swap").available
 
 
-@pytest.mark.desktop
-async def test_a_full_zram_takes_what_fits_and_the_ghost_still_wakes(
-    engine: LocalEngine, template: DesktopTemplate
-) -> None:
-    if memory.swap_total_bytes():
-        pytest.skip("this host has other swap, which would take what our small one cannot")
-    ghost = GhostId("g1")
-    assert (await engine.apply(Build(ghost, template, NOTHING))).ok
-    try:
-        with zram_swap(16 * MIB):
-            assert (await engine.apply(Freeze(ghost))).ok
-            parked = await engine.apply(ReclaimMemory(ghost))
-            assert parked.ok, parked.error
-            assert parked.facts["code"] == "swap-full"
-            assert "the swap is full" in str(parked.facts["why"])
-            assert 8 * MIB < float(parked.facts["reclaimed_bytes"]) < 20 * MIB
-            assert (await engine.observe())[0].alive
-            assert (await engine.apply(Thaw(ghost))).ok
-            assert rfb_answers(Path(engine.endpoint(ghost).rfb_path), timeout_s=10)
-    except MissingRequirement as error:
-        pytest.skip(str(error))
-
-
 def test_zram_leaves_things_as_they_were() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
