@@ -23,7 +23,7 @@ from ghostdesk.cli.bench_pool import GatedPlane
 from ghostdesk.cli.common import err
 from ghostdesk.config import Settings
 from ghostdesk.engines.local.zram import zram_swap
-from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.kernel.errors import ConfigError, MissingRequirement
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.protocol import StoredUser
 from ghostdesk.wiring import Ghostdesk, assemble, open_settings_store
@@ -84,7 +84,7 @@ def _swap(zram_mib: int) -> Iterator[None]:
     try:
         stack = contextlib.ExitStack()
         stack.enter_context(zram_swap(zram_mib * 2**20))
-    except OSError as error:
+    except MissingRequirement as error:
         err.print(f"[yellow]without compressed swap:[/] {error}. Parked ghosts keep their memory in this run.")
         yield
         return

@@ -390,6 +390,7 @@ class LocalEngine:
         return {
             "reclaimed_bytes": float(max(0, done.before.anonymous_bytes - done.after.anonymous_bytes)),
             "kept_bytes": float(done.after.anonymous_bytes),
+            "cache_bytes": float(max(0, done.before.file_bytes - done.after.file_bytes)),
             "swapped_bytes": float(done.after.swapped_bytes),
             "zram_bytes": float(max(0, zram_used_bytes() - zram_before)),
             "passes": float(done.passes),

@@ -2,8 +2,8 @@
 
 Two ways, in this order. `process_madvise(MADV_PAGEOUT)` takes the anonymous pages that one process alone maps, which
 are nearly all, and leaves the files in the page cache that every other desktop shares. Then the ghost's cgroup takes
-the rest (pages that a fork shares, shared memory, the group's own page cache): `memory.force_empty` (kernel: cgroup-v1/
-memory.rst) or `memory.reclaim` (cgroup-v2.rst). Each of these ends early now and then, so it is asked again.
+the rest (pages that a fork shares, shared memory) and the group's own page cache: `memory.force_empty` (kernel:
+cgroup-v1/memory.rst) or `memory.reclaim` (cgroup-v2.rst). Each ends early now and then, so it is asked again.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ class Counters:
     Args:
         anonymous_bytes: in RAM, with no file to go back to; shared memory included.
         mapped_file_bytes: files in the page cache that are mapped and charged to the ghost.
+        file_bytes: all files in the page cache that are charged to it, the mapped ones too.
         swapped_bytes: in swap, before compression.
         swap_free_bytes: what still fits into the host's swap.
     """
 
     anonymous_bytes: int
     mapped_file_bytes: int = 0
+    file_bytes: int = 0
     swapped_bytes: int = 0
     swap_free_bytes: int = 0
 
@@ -112,6 +114,8 @@ def reclaim(group: Group, pids: Sequence[int], page_out: Callable[[int], int] = 
             break
         after, passes = group.counters(), passes + 1
         verdict = judge(before, after, passes)
+    if after.file_bytes > SETTLED_BYTES and may_empty(after) and group.reclaim(files=True):
+        after, passes = group.counters(), passes + 1
     return Reclaimed(first, after, passes, verdict, time.perf_counter() - started_s)
 
 
@@ -128,6 +132,7 @@ class V1Group:
         return Counters(
             stat.get("total_rss", 0) + shmem,
             max(0, stat.get("total_mapped_file", 0) - shmem),
+            max(0, stat.get("total_cache", 0) - shmem),
             stat.get("total_swap", 0),
             memory.swaps().free_bytes,
         )
@@ -154,6 +159,7 @@ class V2Group:
         return Counters(
             stat.get("anon", 0) + shmem,
             max(0, stat.get("file_mapped", 0) - shmem),
+            max(0, stat.get("file", 0) - shmem),
             swapped,
             memory.swaps().free_bytes,
         )
@@ -161,8 +167,8 @@ class V2Group:
     def reclaim(self, *, files: bool) -> bool:
         """`memory.reclaim` of all that it holds, or (Linux 6.16) of what is anonymous alone."""
         stat = read_stat(self.path / "memory.stat")
-        anonymous = stat.get("anon", 0) + stat.get("shmem", 0)
-        wanted = f"{anonymous + stat.get('file', 0)}" if files else f"{anonymous} swappiness=max"
+        anonymous = stat.get("anon", 0) + stat.get("shmem", 0)  # "file" holds shared memory, too
+        wanted = f"{stat.get('anon', 0) + stat.get('file', 0)}" if files else f"{anonymous} swappiness=max"
         return write_reclaim(self.path / "memory.reclaim", wanted)
 
 
