@@ -69,6 +69,15 @@ class EngineSettings:
     apps: tuple[str, ...] = ()
     network: str = "outbound"
     build_timeout_s: float = 20.0
+    address: str = ""
+    """Where the server of Incus or LXD is: its unix socket, or an https:// address."""
+    certificate: Path | None = None
+    key: Path | None = None
+    server_certificate: Path | None = None
+    project: str = "default"
+    storage_pool: str = "default"
+    network_name: str = ""
+    cluster_group: str = ""
     cgroup_mode: str = "auto"
     """"auto", "v2", "hybrid", "v1" or "none"."""
     gpu_sharing: str = "auto"

@@ -149,7 +149,13 @@ def load_engine(settings: Settings) -> Engine:
     if point is None or settings.engine.name == "simulated":
         known = ", ".join(sorted(set(found) - {"simulated"}))
         raise ConfigError(f"There is no engine {settings.engine.name!r}.", f"Engines here: {known}.")
-    engine: Engine = point.load()(
+    found_engine = point.load()
+    if hasattr(found_engine, "from_settings"):
+        made: Engine = found_engine.from_settings(
+            settings.engine, settings.state.directory, settings.state.run_directory
+        )
+        return made
+    engine: Engine = found_engine(
         settings.state.directory,
         settings.state.run_directory,
         cgroup_mode=settings.engine.cgroup_mode,

@@ -1,0 +1,1 @@
+"""Ghosts as system containers of Incus or LXD: one machine, or a cluster of them."""

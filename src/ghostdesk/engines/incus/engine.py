@@ -1,0 +1,456 @@
+"""The engine for Incus and LXD: one server, or a cluster. See docs/explanation/incus.md."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from ghostdesk.engines.incus import image as images
+from ghostdesk.engines.incus.api import IncusApi, instance_path
+from ghostdesk.engines.incus.render import (
+    AGENT_UID,
+    OWNER,
+    POOL,
+    InstancePlan,
+    home_device,
+    host_uid,
+    instance_name,
+    instance_request,
+    limit_keys,
+    network_device,
+    observed,
+    root_device,
+)
+from ghostdesk.engines.local.homes import make_home
+from ghostdesk.engines.local.launch import check_socket, rfb_answers
+from ghostdesk.engines.local.records import GhostPaths
+from ghostdesk.engines.local.sandbox import SandboxPlan, environment
+from ghostdesk.engines.protocol import PARKING, Ability, Endpoint, ObservedGhost
+from ghostdesk.ghosts.commands import (
+    AttachHome,
+    Build,
+    CacheTemplate,
+    CallBackMemory,
+    Destroy,
+    EngineCommand,
+    Freeze,
+    Outcome,
+    ReclaimMemory,
+    SetLimits,
+    Thaw,
+)
+from ghostdesk.kernel.conditions import HostConditions
+from ghostdesk.kernel.errors import BuildFailed, Conflict, EngineError, GhostdeskError, MissingRequirement, NotFound
+from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
+from ghostdesk.kernel.resources import Resources
+
+Facts = dict[str, float | str]
+USUAL_SOCKETS = (
+    "/var/lib/incus/unix.socket",
+    "/run/incus/unix.socket",
+    "/var/lib/lxd/unix.socket",
+    "/var/snap/lxd/common/lxd/unix.socket",
+)
+BUILDS_AT_ONCE = 4
+_STATE_TIMEOUT_S = 30
+_READ_EVERY_S = 0.02
+
+
+class ServerSettings(Protocol):
+    """The settings that this engine needs (see `config.EngineSettings`)."""
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def certificate(self) -> Path | None: ...
+    @property
+    def key(self) -> Path | None: ...
+    @property
+    def server_certificate(self) -> Path | None: ...
+    @property
+    def project(self) -> str: ...
+    @property
+    def storage_pool(self) -> str: ...
+    @property
+    def network_name(self) -> str: ...
+    @property
+    def cluster_group(self) -> str: ...
+    @property
+    def build_timeout_s(self) -> float: ...
+
+
+class IncusEngine:
+    """Ghosts as system containers of Incus or LXD.
+
+    Args:
+        state_dir: homes are in `homes` below it; every member must see it at the same path.
+        run_dir: sockets; the same, and short.
+        api: the server.
+        storage: the storage pool of the ghosts' disks; btrfs, zfs or ceph make a new ghost in no time.
+        network: the server's network for templates that ask for outbound; empty for none.
+        group: the cluster group that ghosts are placed in; empty leaves the choice to the server.
+        build_timeout_s: how long a new desktop's screen may take to answer.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        run_dir: Path,
+        *,
+        api: IncusApi,
+        storage: str = "default",
+        network: str = "",
+        group: str = "",
+        build_timeout_s: float = 30.0,
+    ) -> None:
+        self._state_dir, self._run_dir = state_dir.absolute(), run_dir.absolute()
+        self._api = api
+        self._build_timeout_s = build_timeout_s
+        self._storage, self._network, self._group = storage, network, group
+        self._pool = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:6]
+        self._plan: InstancePlan | None = None
+        self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
+        self._locks: dict[GhostId, asyncio.Lock] = {}
+        self._uids: dict[GhostId, int] = {}
+        self._capacity = Resources()
+        self._server: dict[str, Any] = {}
+
+    @classmethod
+    def from_settings(cls, settings: ServerSettings, state_dir: Path, run_dir: Path) -> IncusEngine:
+        """The engine that the settings describe; raises `MissingRequirement` without an address."""
+        address = settings.address or next((path for path in USUAL_SOCKETS if Path(path).is_socket()), "")
+        if not address:
+            raise MissingRequirement(
+                f"No server of Incus or LXD was found at {' or '.join(USUAL_SOCKETS)}.",
+                "Install Incus, or set engine.address.",
+            )
+        api = IncusApi(
+            address,
+            certificate=settings.certificate,
+            key=settings.key,
+            trusted=settings.server_certificate,
+            project=settings.project,
+        )
+        return cls(
+            state_dir,
+            run_dir,
+            api=api,
+            storage=settings.storage_pool,
+            network=settings.network_name,
+            group=settings.cluster_group,
+            build_timeout_s=settings.build_timeout_s,
+        )
+
+    @property
+    def _homes_dir(self) -> Path:
+        return self._state_dir / "homes"
+
+    async def start(self) -> None:
+        """See that the server is there, trusts us and has the image; raises `MissingRequirement` or `EngineError`."""
+        try:
+            await self._start_up()
+        except BaseException:
+            await self._api.close()
+            raise
+
+    async def _start_up(self) -> None:
+        self._server = await self._api.get("/1.0")
+        if self._server.get("auth") != "trusted":
+            raise MissingRequirement(
+                f"{self._api.address} does not trust us.", "Add our certificate: `incus config trust add-certificate`."
+            )
+        try:
+            await self._api.get(f"/1.0/storage-pools/{self._storage}")
+        except NotFound:
+            raise MissingRequirement(
+                f"{self._api.address} has no storage pool {self._storage!r}.",
+                f"Make it (`incus storage create {self._storage} btrfs`), or set engine.storage.",
+            ) from None
+        for folder, mode in ((self._state_dir, 0o711), (self._homes_dir, 0o711), (self._run_dir, 0o711)):
+            folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        content = await asyncio.to_thread(images.thin_image)
+        print_of = images.fingerprint(content)
+        try:
+            await self._api.get(f"/1.0/images/{print_of}")
+        except NotFound:
+            await self._api.upload("/1.0/images", content, {"X-LXD-filename": "ghostdesk.tar"})
+        self._plan = InstancePlan(
+            self._pool, print_of, self._storage, self._network, self._run_dir, self._group, images.THIN_BINDS,
+            self._variables(),
+        )  # fmt: skip
+        await self._read_capacity()
+        await self._refresh_uids()
+
+    def _variables(self) -> dict[str, str]:
+        nowhere = Path("/nonexistent")
+        plan = SandboxPlan(GhostId("x"), GhostPaths(nowhere, nowhere), nowhere, 1, 1, None, "none")
+        return {name: value for name, value in environment(plan).items() if name not in ("GHOSTDESK_GHOST",)}
+
+    @property
+    def plan(self) -> InstancePlan:
+        """What all instances have in common; raises `EngineError` before `start`."""
+        if self._plan is None:
+            raise EngineError("The Incus engine has not been started.")
+        return self._plan
+
+    async def _list(self) -> list[dict[str, Any]]:
+        """Our instances with their state, one call for the whole cluster."""
+        found = await self._api.get("/1.0/instances", recursion="2")
+        return [one for one in found if (one.get("config") or {}).get(POOL) == self._pool]
+
+    async def observe(self) -> Sequence[ObservedGhost]:
+        """Every instance of ours, alive or not, on every member."""
+        prefix = instance_name(self._pool, GhostId(""))
+        seen = [observed(instance, prefix) for instance in await self._list()]
+        return [ghost for ghost in seen if ghost is not None]
+
+    async def apply(self, command: EngineCommand) -> Outcome:
+        """Carry out one command; commands for one ghost one after another."""
+        started_s = time.perf_counter()
+        lock = self._locks.setdefault(command.ghost, asyncio.Lock())
+        try:
+            async with lock:
+                facts = await self._carry_out(command)
+            return Outcome(command, None, time.perf_counter() - started_s, facts)
+        except GhostdeskError as error:
+            return Outcome(command, error, time.perf_counter() - started_s)
+        except (OSError, ValueError) as error:
+            failed = EngineError(f"{type(command).__name__} of ghost {command.ghost} failed: {error}.")
+            return Outcome(command, failed, time.perf_counter() - started_s)
+        finally:
+            if isinstance(command, Destroy) and not lock.locked():
+                self._locks.pop(command.ghost, None)
+
+    async def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
+        ghost_id(command.ghost)
+        match command:
+            case CacheTemplate():
+                return {}
+            case Build():
+                async with self._builds:
+                    return await self._build(command)
+            case AttachHome():
+                return await self._attach(command)
+            case SetLimits():
+                return await self._set_limits(command)
+            case Freeze():
+                return await self._state(command.ghost, "freeze", "Frozen")
+            case Thaw():
+                return await self._state(command.ghost, "unfreeze", "Running")
+            case ReclaimMemory():
+                await self._living(command.ghost)
+                return {"reclaimed_bytes": 0.0, "why": "the API has no call that pushes memory out"}
+            case CallBackMemory():
+                await self._living(command.ghost)
+                return {"called_back_bytes": 0.0}
+            case Destroy():
+                await self._destroy(command.ghost)
+                return {}
+
+    async def _instance(self, ghost: GhostId) -> dict[str, Any]:
+        found: dict[str, Any] = await self._api.get(instance_path(instance_name(self._pool, ghost)))
+        return found
+
+    async def _living(self, ghost: GhostId) -> dict[str, Any]:
+        try:
+            instance = await self._instance(ghost)
+        except NotFound:
+            raise NotFound(f"There is no ghost {ghost} on the server.", "It was destroyed, or never built.") from None
+        if instance["status"] not in ("Running", "Frozen"):
+            raise NotFound(f"Ghost {ghost} is {str(instance['status']).lower()}.", "Destroy it and build another.")
+        return instance
+
+    async def _build(self, command: Build) -> Facts:
+        ghost = command.ghost
+        try:
+            await self._living(ghost)
+            return {"path": "already"}
+        except NotFound:
+            await self._destroy(ghost)
+        run = self._run_dir / ghost
+        try:
+            run.mkdir(mode=0o711)
+            (run / "agent.token").write_text(secrets.token_urlsafe(32))
+            (run / "agent.token").chmod(0o400)
+            place = {"target": f"@{self._group}"} if self._group else {}
+            body = instance_request(self.plan, ghost, command.template, command.limits)
+            await self._api.change("POST", "/1.0/instances", body, **place)
+            await self._start(ghost, run)
+            return {"location": str((await self._instance(ghost)).get("location") or "none")}
+        except (GhostdeskError, OSError) as error:
+            await self._quietly(lambda: self._destroy(ghost))
+            if isinstance(error, GhostdeskError):
+                raise
+            raise BuildFailed(f"The desktop cannot be built: {error}") from error
+
+    async def _start(self, ghost: GhostId, run: Path) -> None:
+        """Give the ghost's user its run folder, start the instance, and wait for the screen."""
+        instance = await self._instance(ghost)
+        uid = _uid_of(instance) or 101_000
+        os.chown(run, 0, uid)
+        run.chmod(0o770)
+        os.chown(run / "agent.token", uid, uid)
+        await self._api.change(
+            "PUT", instance_path(instance["name"], "/state"), {"action": "start", "timeout": _STATE_TIMEOUT_S}
+        )
+        started = await self._instance(ghost)
+        really = host_uid(started)
+        if really != uid:  # another map than usual: the run folder was closed to it
+            os.chown(run, 0, really)
+            os.chown(run / "agent.token", really, really)
+        await self._api.change("PATCH", instance_path(instance["name"]), {"config": {AGENT_UID: str(really)}})
+        self._uids[ghost] = really
+        await self._await_screen(run / "rfb.sock")
+        run.chmod(0o750)
+        check_socket(run / "rfb.sock", really)
+
+    async def _await_screen(self, socket: Path) -> None:
+        deadline_s = time.monotonic() + self._build_timeout_s
+        while not await asyncio.to_thread(rfb_answers, socket):
+            if time.monotonic() > deadline_s:
+                raise BuildFailed(
+                    f"The desktop's screen did not answer within {self._build_timeout_s:g} s.",
+                    "Raise engine.build_timeout_s if the server is slow.",
+                )
+            await asyncio.sleep(_READ_EVERY_S)
+
+    async def _attach(self, command: AttachHome) -> Facts:
+        user = user_id(command.user)
+        instance = await self._living(command.ghost)
+        owner = instance["config"].get(OWNER)
+        if owner and owner != user:
+            raise Conflict(
+                f"Ghost {command.ghost} belongs to another user.",
+                "Destroy it; a ghost is never handed to a second user.",
+            )
+        if owner and "home" in instance["devices"]:
+            return {"attached": "already"}
+        home = self._homes_dir / user
+        if not home.exists():
+            await asyncio.to_thread(make_home, home, host_uid(instance))
+        changed = {"config": {OWNER: user}, "devices": {"home": home_device(home)}}
+        await self._api.change("PATCH", instance_path(instance["name"]), changed)
+        return {"attached": "bound"}
+
+    async def _set_limits(self, command: SetLimits) -> Facts:
+        instance = await self._living(command.ghost)
+        devices = {"root": root_device(self._storage, command.limits)}
+        missing = []
+        if "eth0" in instance["devices"]:
+            devices["eth0"] = network_device(self._network, command.limits)
+        elif command.limits.network_bytes_per_s:
+            missing.append("network")
+        body: Mapping[str, Any] = {"config": limit_keys(command.limits, command.priority), "devices": devices}
+        await self._api.change("PATCH", instance_path(instance["name"]), body)
+        return {"not_limited": ", ".join(missing)} if missing else {}
+
+    async def _state(self, ghost: GhostId, action: str, wanted: str) -> Facts:
+        instance = await self._living(ghost)
+        if instance["status"] == wanted:
+            return {}
+        path = instance_path(instance["name"], "/state")
+        await self._api.change("PUT", path, {"action": action, "timeout": _STATE_TIMEOUT_S})
+        return {}
+
+    async def _destroy(self, ghost: GhostId) -> None:
+        name = instance_name(self._pool, ghost)
+        try:
+            instance = await self._instance(ghost)
+            if instance["status"] == "Frozen":
+                await self._api.change("PUT", instance_path(name, "/state"), {"action": "unfreeze", "timeout": 5})
+            if instance["status"] != "Stopped":
+                stop = {"action": "stop", "force": True, "timeout": _STATE_TIMEOUT_S}
+                await self._quietly(lambda: self._api.change("PUT", instance_path(name, "/state"), stop))
+            await self._api.change("DELETE", instance_path(name))
+        except NotFound:
+            pass
+        self._uids.pop(ghost, None)
+        await asyncio.to_thread(shutil.rmtree, self._run_dir / ghost, ignore_errors=True)
+
+    async def _quietly(self, work: Callable[[], Awaitable[Any]]) -> None:
+        try:
+            await work()
+        except EngineError:
+            return
+
+    async def _refresh_uids(self) -> None:
+        for instance in await self._list():
+            ghost = GhostId(str(instance["name"]).removeprefix(instance_name(self._pool, GhostId(""))))
+            if uid := (instance.get("config") or {}).get(AGENT_UID):
+                self._uids[ghost] = int(uid)
+
+    def endpoint(self, ghost: GhostId) -> Endpoint:
+        """Where the desktop answers; raises `NotFound`."""
+        run, uid = self._run_dir / ghost, self._uids.get(ghost)
+        try:
+            token = (run / "agent.token").read_text()
+        except OSError:
+            token = ""
+        if uid is None or not token:
+            raise NotFound(f"There is no ghost {ghost} on the server.", "It was destroyed, or never built.")
+        return Endpoint(str(run / "rfb.sock"), str(run / "agent.sock"), token, uid)
+
+    def abilities(self) -> Sequence[Ability]:
+        """What the server lets us do."""
+        told = self._server.get("environment") or {}
+        name = f"{told.get('server', 'Incus or LXD')} {told.get('server_version', '')}".strip()
+        cluster = bool(told.get("server_clustered"))
+        return (
+            Ability("server", bool(self._server), f"{name}, {'a cluster' if cluster else 'one machine'}", "Start it."),
+            Ability(
+                PARKING, False, "a frozen instance keeps its memory: the API has no call that pushes it out",
+                "Use the local engine where parking matters.",
+            ),
+            Ability(
+                "network", bool(self._network), self._network or "none: desktops are isolated",
+                "Set engine.network_name to a network of the server.",
+            ),
+        )  # fmt: skip
+
+    def capacity(self) -> Resources:
+        """What all members have together, as read at the start."""
+        return self._capacity
+
+    async def _read_capacity(self) -> None:
+        resources = await self._api.get("/1.0/resources")
+        self._capacity = Resources(
+            cpu_cores=float(resources["cpu"]["total"]), memory_bytes=float(resources["memory"]["total"])
+        )
+
+    async def conditions(self) -> HostConditions:
+        """The server's memory and load, as far as its API tells."""
+        try:
+            resources = await self._api.get("/1.0/resources")
+        except GhostdeskError as error:
+            return HostConditions(time.time(), problems=(str(error),))
+        total, used = float(resources["memory"]["total"]), float(resources["memory"]["used"])
+        return HostConditions(
+            time.time(), memory_bytes=total, memory_available_bytes=max(total - used, 1.0),
+            problems=("the API tells no pressure",),
+        )  # fmt: skip
+
+    async def stop(self, *, keep_ghosts: bool) -> None:
+        """Leave the server; with `keep_ghosts` false every instance of ours goes. Homes stay."""
+        try:
+            if self._plan is not None and not keep_ghosts:
+                prefix = instance_name(self._pool, GhostId(""))
+                ghosts = [GhostId(str(one["name"]).removeprefix(prefix)) for one in await self._list()]
+                outcomes = await asyncio.gather(*(self.apply(Destroy(ghost)) for ghost in ghosts))
+                if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
+                    raise failed[0]
+        finally:
+            await self._api.close()
+
+
+def _uid_of(instance: Mapping[str, Any]) -> int | None:
+    try:
+        return host_uid(instance)
+    except (ValueError, KeyError):
+        return None
