@@ -1,10 +1,10 @@
 """What belongs to a person, on a real database: kept, found, and gone for good when it is deleted."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from ghostdesk.kernel.errors import NotFound, StoreError
 from ghostdesk.kernel.ids import AppId, UserId
@@ -13,7 +13,7 @@ from ghostdesk.profiles.location import Place, cell_of
 from ghostdesk.profiles.modes import Mode
 from ghostdesk.store.personal import MOST_PREPARED, Deletion, EventCount, PersonalStore, Preparation
 from ghostdesk.store.protocol import ImportCheckpoint, LaunchRecord
-from ghostdesk.store.sqlite import SqliteStore, open_store
+from ghostdesk.store.sql import SqlStore
 from ghostdesk.telemetry.calendars.entries import BusyTime, CalendarSource
 from ghostdesk.telemetry.consent import Consent
 from ghostdesk.telemetry.events import EventKind, TelemetrySource, UsageEvent
@@ -22,30 +22,18 @@ ADA, BOB = UserId("ada"), UserId("bob")
 EDITING = Mode("video editing", (AppId("kdenlive"),), ("video/mp4",), Resources(cpu_cores=2.0, gpu_share=0.5))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    opened = open_store(tmp_path / "state.db", now_s=0.0)
-    yield opened
-    opened.close()
-
-
 def event(
     time_s: float, kind: EventKind = EventKind.APP_FOCUS, user: UserId = ADA, detail: str | None = None
 ) -> UsageEvent:
     return UsageEvent(time_s, kind, user, detail=detail)
 
 
-def bytes_of(store: SqliteStore) -> bytes:
-    """All that stands in the database's files."""
-    return b"".join(path.read_bytes() for path in sorted(store.path.parent.glob("state.db*")))
-
-
-def test_it_satisfies_the_seam(store: SqliteStore) -> None:
+def test_it_satisfies_the_seam(store: SqlStore) -> None:
     seam: PersonalStore = store
     assert seam.deletions() == []
 
 
-def test_a_choice_replaces_the_one_before(store: SqliteStore) -> None:
+def test_a_choice_replaces_the_one_before(store: SqlStore) -> None:
     store.put_consent(Consent(ADA, TelemetrySource.CAMERA, True, 1.0))
     store.put_consent(Consent(ADA, TelemetrySource.CAMERA, False, 2.0))
     store.put_consent(Consent(BOB, TelemetrySource.PLACE, True, 3.0))
@@ -54,7 +42,7 @@ def test_a_choice_replaces_the_one_before(store: SqliteStore) -> None:
     assert store.consents(since_s=3.0) == [Consent(BOB, TelemetrySource.PLACE, True, 3.0)]
 
 
-def test_places_are_kept_as_cells_and_found_by_their_owner_alone(store: SqliteStore) -> None:
+def test_places_are_kept_as_cells_and_found_by_their_owner_alone(store: SqlStore) -> None:
     exact = (52.520008, 13.404954)
     store.put_place(ADA, Place("Büro", "office", cell_of(*exact)))
     store.put_place(ADA, Place("on the way", "travel"))
@@ -65,7 +53,7 @@ def test_places_are_kept_as_cells_and_found_by_their_owner_alone(store: SqliteSt
     assert tuple(row) == (2626, 670)  # whole cells: there is no column for anything finer
 
 
-def test_a_deleted_place_takes_its_events_along(store: SqliteStore) -> None:
+def test_a_deleted_place_takes_its_events_along(store: SqlStore, bytes_of: Callable[[SqlStore], bytes]) -> None:
     store.put_place(ADA, Place("hideaway", "home", (1, 2)))
     store.add_events([event(1.0, EventKind.PLACE, detail="hideaway"), event(2.0, EventKind.PLACE, detail="travel")])
     assert not store.delete_place(BOB, "hideaway")
@@ -75,7 +63,7 @@ def test_a_deleted_place_takes_its_events_along(store: SqliteStore) -> None:
     assert b"hideaway" not in bytes_of(store)
 
 
-def test_modes_come_back_whole(store: SqliteStore) -> None:
+def test_modes_come_back_whole(store: SqlStore) -> None:
     store.put_mode(ADA, Mode("video editing"))
     store.put_mode(ADA, EDITING)
     store.put_mode(BOB, Mode("light browsing"))
@@ -87,15 +75,15 @@ def test_modes_come_back_whole(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("apps", ["no JSON", "7", '["a", 7'])
-def test_a_mode_that_cannot_be_read_is_told(store: SqliteStore, apps: str) -> None:
+def test_a_mode_that_cannot_be_read_is_told(store: SqlStore, apps: str) -> None:
     store.put_mode(ADA, EDITING)
     with store._writing() as connection:
-        connection.exec_driver_sql("UPDATE modes SET apps = ?", (apps,))
+        connection.execute(text("UPDATE modes SET apps = :apps"), {"apps": apps})
     with pytest.raises(StoreError, match="video editing"):
         store.modes(ADA)
 
 
-def test_calendars_and_their_busy_times(store: SqliteStore) -> None:
+def test_calendars_and_their_busy_times(store: SqlStore) -> None:
     own, everyone = CalendarSource(ADA, "work", "file"), CalendarSource(None, "holidays", "holidays", "DE-BY")
     store.put_calendar(own)
     store.put_calendar(everyone)
@@ -115,13 +103,13 @@ def test_calendars_and_their_busy_times(store: SqliteStore) -> None:
     assert [owner for owner, _ in store.busy_times(0.0, 1e6)] == [None]
 
 
-def test_busy_times_of_a_calendar_that_was_deleted_meanwhile_are_refused(store: SqliteStore) -> None:
+def test_busy_times_of_a_calendar_that_was_deleted_meanwhile_are_refused(store: SqlStore) -> None:
     with pytest.raises(NotFound):
         store.replace_busy_times(ADA, "gone", [BusyTime(1.0, 2.0)])
     assert list(store.busy_times(0.0, 10.0)) == []
 
 
-def test_a_calendar_that_was_deleted_while_it_was_read_does_not_come_back(store: SqliteStore) -> None:
+def test_a_calendar_that_was_deleted_while_it_was_read_does_not_come_back(store: SqlStore) -> None:
     work = CalendarSource(ADA, "work", "caldav", "https://example.org", "ada")
     store.put_calendar(work)
     assert store.update_calendar(replace(work, synced_s=9.0, problem="slow"))
@@ -131,14 +119,14 @@ def test_a_calendar_that_was_deleted_while_it_was_read_does_not_come_back(store:
     assert store.calendars() == []
 
 
-def test_many_busy_times_are_paged_whole(store: SqliteStore) -> None:
+def test_many_busy_times_are_paged_whole(store: SqlStore) -> None:
     store.put_calendar(CalendarSource(ADA, "work", "file"))
     times = [BusyTime(float(n // 4000), float(n // 4000 + 1), series=str(n)) for n in range(12_000)]
     store.replace_busy_times(ADA, "work", times)
     assert [time for _, time in store.busy_times(0.0, 10.0)] == times
 
 
-def test_reasons_of_preparations_are_bounded_for_each_user(store: SqliteStore) -> None:
+def test_reasons_of_preparations_are_bounded_for_each_user(store: SqlStore) -> None:
     store.add_preparation(Preparation(0.0, BOB, "a desktop", "a habit"))
     for number in range(MOST_PREPARED + 30):
         store.add_preparation(Preparation(float(number), ADA, "a desktop", "a habit"))
@@ -148,7 +136,7 @@ def test_reasons_of_preparations_are_bounded_for_each_user(store: SqliteStore) -
     assert len(store.preparations(BOB)) == 1
 
 
-def test_counts_and_the_last_event(store: SqliteStore) -> None:
+def test_counts_and_the_last_event(store: SqlStore) -> None:
     store.add_events([event(1.0), event(5.0), event(3.0, EventKind.CPU), event(9.0, user=BOB)])
     counts = store.event_counts(ADA)
     assert counts == [EventCount(EventKind.APP_FOCUS, 2, 1.0, 5.0), EventCount(EventKind.CPU, 1, 3.0, 3.0)]
@@ -156,7 +144,7 @@ def test_counts_and_the_last_event(store: SqliteStore) -> None:
     assert store.last_event(ADA, EventKind.MODE) is None
 
 
-def everything_of(store: SqliteStore, user: UserId) -> None:
+def everything_of(store: SqlStore, user: UserId) -> None:
     """One of each thing that can belong to a person, all with a word that tells."""
     store.add_events([UsageEvent(1.0, EventKind.APP_LAUNCH, user, AppId(f"telltale-{user}"))])
     store.add_events([event(2.0, EventKind.PLACE, user, f"telltale-{user}"), event(3.0, EventKind.SIGN_IN, user)])
@@ -168,7 +156,7 @@ def everything_of(store: SqliteStore, user: UserId) -> None:
     store.replace_busy_times(user, f"telltale-{user}", [BusyTime(1.0, 2.0, series=f"telltale-{user}")])
 
 
-def test_after_a_deletion_nothing_is_left_in_the_files(store: SqliteStore) -> None:
+def test_after_a_deletion_nothing_is_left_in_the_files(store: SqlStore, bytes_of: Callable[[SqlStore], bytes]) -> None:
     everything_of(store, ADA)
     everything_of(store, BOB)
     store.put_consent(Consent(ADA, TelemetrySource.CAMERA, False, 1.0))
@@ -192,7 +180,7 @@ def test_after_a_deletion_nothing_is_left_in_the_files(store: SqliteStore) -> No
         (TelemetrySource.CAMERA, set(), {EventKind.APP_LAUNCH, EventKind.PLACE, EventKind.SIGN_IN}),
     ],
 )
-def test_one_source_goes_alone(store: SqliteStore, source: TelemetrySource, gone: set[str], left: set[str]) -> None:
+def test_one_source_goes_alone(store: SqlStore, source: TelemetrySource, gone: set[str], left: set[str]) -> None:
     everything_of(store, ADA)
     store.delete_personal_data(ADA, source, now_s=100.0)
     kept = {
@@ -206,7 +194,7 @@ def test_one_source_goes_alone(store: SqliteStore, source: TelemetrySource, gone
     assert store.preparations(ADA) == []  # a reason may tell of any source
 
 
-def test_what_was_deleted_cannot_come_back(store: SqliteStore) -> None:
+def test_what_was_deleted_cannot_come_back(store: SqlStore) -> None:
     store.delete_personal_data(ADA, None, now_s=100.0)
     late = [event(99.0), event(100.0), event(100.5), event(50.0, user=BOB)]
     assert store.add_events(late) == 2
@@ -216,20 +204,20 @@ def test_what_was_deleted_cannot_come_back(store: SqliteStore) -> None:
     assert store.deletions() == [Deletion(ADA, None, 100.0)]
 
 
-def test_a_deletion_of_one_source_keeps_the_others_open(store: SqliteStore) -> None:
+def test_a_deletion_of_one_source_keeps_the_others_open(store: SqlStore) -> None:
     store.delete_personal_data(ADA, TelemetrySource.CAMERA, now_s=100.0)
     assert store.add_events([event(50.0, EventKind.CAMERA), event(50.0, EventKind.MICROPHONE)]) == 1
     assert store.deletions(since_s=100.0) == [Deletion(ADA, TelemetrySource.CAMERA, 100.0)]
     assert store.deletions(since_s=100.1) == []
 
 
-def test_what_a_person_refuses_is_not_written_by_any_road(store: SqliteStore) -> None:
+def test_what_a_person_refuses_is_not_written_by_any_road(store: SqlStore) -> None:
     store.put_consent(Consent(ADA, TelemetrySource.FOCUS, False, 1.0))
     assert store.add_events([event(50.0), event(50.0, EventKind.SIGN_IN), event(50.0, user=BOB)]) == 2
     assert store.add_import_batch([event(60.0)], ImportCheckpoint("abc", "log.csv", 1, 1, 0, False)) == 0
 
 
-def test_permission_is_looked_up_for_more_users_than_one_query_takes(store: SqliteStore) -> None:
+def test_permission_is_looked_up_for_more_users_than_one_query_takes(store: SqlStore) -> None:
     users = [UserId(f"u{number}") for number in range(1200)]
     store.put_consent(Consent(users[-1], TelemetrySource.FOCUS, False, 1.0))
     store.delete_personal_data(users[700], None, now_s=100.0)

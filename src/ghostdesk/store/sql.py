@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Connection, delete, func, or_, select
-from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same methods
 
 from ghostdesk.kernel.errors import Conflict, StoreError
 from ghostdesk.kernel.ids import GhostId, UserId
@@ -83,7 +82,7 @@ class SqlStore(SqlPersonal, SqlBookings):
         """
         rows = [event_row(event) for event in new]
         values = {column.name: getattr(checkpoint, column.name) for column in imports.c}
-        put = insert(imports).values(values)
+        put = self._insert(imports).values(values)
         put = put.on_conflict_do_update(
             index_elements=[imports.c.digest],
             set_={name: put.excluded[name] for name in values},
@@ -104,7 +103,7 @@ class SqlStore(SqlPersonal, SqlBookings):
     def put_user(self, user: StoredUser) -> None:
         """Add or change an account."""
         values = asdict(user)
-        put = insert(users).values(values)
+        put = self._insert(users).values(values)
         changed = {name: put.excluded[name] for name in values if name != "user"}
         self._execute(put.on_conflict_do_update(index_elements=[users.c.user], set_=changed))
 
@@ -120,7 +119,7 @@ class SqlStore(SqlPersonal, SqlBookings):
     def put_sign_in_link(self, token_digest: bytes, user: UserId, expires_s: float) -> None:
         """Keep the digest of a one-time link; the account must exist."""
         self._need_user(user)
-        self._execute(insert(sign_in_links).values(token_digest=token_digest, user=user, expires_s=expires_s))
+        self._execute(self._insert(sign_in_links).values(token_digest=token_digest, user=user, expires_s=expires_s))
 
     def take_sign_in_link(self, token_digest: bytes, now_s: float) -> UserId | None:
         """Use up a link: its user once; None for unknown, used or expired ones, and for disabled accounts. Atomic."""
@@ -135,7 +134,7 @@ class SqlStore(SqlPersonal, SqlBookings):
     def put_web_session(self, token_digest: bytes, user: UserId, expires_s: float) -> None:
         """Keep the digest of a browser's session cookie; the account must exist."""
         self._need_user(user)
-        put = insert(web_sessions).values(token_digest=token_digest, user=user, expires_s=expires_s)
+        put = self._insert(web_sessions).values(token_digest=token_digest, user=user, expires_s=expires_s)
         self._execute(put)
 
     def web_session(self, token_digest: bytes, now_s: float) -> UserId | None:
@@ -156,7 +155,7 @@ class SqlStore(SqlPersonal, SqlBookings):
 
     def put_claim(self, claim: Claim) -> None:
         """Write a ghost's claim, fenced: `Conflict` for another owner, an older generation, or a destroyed ghost."""
-        put = insert(claims).values(
+        put = self._insert(claims).values(
             ghost=claim.ghost,
             user=claim.user,
             generation=claim.generation,
@@ -170,7 +169,7 @@ class SqlStore(SqlPersonal, SqlBookings):
             index_elements=[claims.c.ghost], set_=changed, where=newer & ~claims.c.destroyed
         )
         with self._writing() as connection:
-            if connection.execute(put).rowcount == 1:
+            if connection.execute(put, execution_options={"preserve_rowcount": True}).rowcount == 1:
                 return
             row = connection.execute(select(claims).where(claims.c.ghost == claim.ghost)).one()
         if row.destroyed:
@@ -194,7 +193,7 @@ class SqlStore(SqlPersonal, SqlBookings):
 
     def add_launch(self, record: LaunchRecord) -> None:
         """Remember how a launch or sign-in was served."""
-        self._execute(insert(launches).values(**{name: getattr(record, name) for name in _LAUNCH_FIELDS}))
+        self._execute(self._insert(launches).values(**{name: getattr(record, name) for name in _LAUNCH_FIELDS}))
 
     def launches(self, limit: int = 50, user: UserId | None = None) -> Sequence[LaunchRecord]:
         """The latest first."""
@@ -206,7 +205,7 @@ class SqlStore(SqlPersonal, SqlBookings):
     def add_audit(self, time_s: float, actor: str, action: str, subject: str, reason: str) -> None:
         """Append to the audit log."""
         values = {"time_s": time_s, "actor": actor, "action": action, "subject": subject, "reason": reason}
-        self._execute(insert(audit).values(values))
+        self._execute(self._insert(audit).values(values))
 
     # helpers
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select
+from sqlalchemy import Connection, Row, Select, Table
+from sqlalchemy.dialects import sqlite
 
 
 class SqlAccess:
@@ -24,6 +25,10 @@ class SqlAccess:
         """Make sure that deleted rows cannot be read back from the database's files."""
         raise NotImplementedError
 
+    def _insert(self, table: Table) -> sqlite.Insert:
+        """The database's own insert, which knows `on_conflict_do_update`; PostgreSQL's has the same methods."""
+        return sqlite.insert(table)
+
     def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         with self._reading() as connection:
             return connection.execute(query).all()
@@ -34,4 +39,4 @@ class SqlAccess:
 
     def _execute(self, statement: Any) -> int:
         with self._writing() as connection:
-            return connection.execute(statement).rowcount
+            return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount

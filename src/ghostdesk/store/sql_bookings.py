@@ -8,7 +8,6 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Row, delete, select
-from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same methods
 
 from ghostdesk.allocator.bookings import Booking
 from ghostdesk.kernel.errors import NotFound
@@ -23,7 +22,7 @@ class SqlBookings(SqlAccess):
 
     def put_booking(self, booking: Booking) -> Booking:
         """Add a booking; returns it with its number."""
-        put = insert(bookings).values(_row(booking)).returning(bookings.c.number)
+        put = self._insert(bookings).values(_row(booking)).returning(bookings.c.number)
         with self._writing() as connection:
             number = connection.execute(put).scalar_one()
         return replace(booking, number=number)
@@ -54,7 +53,7 @@ class SqlBookings(SqlAccess):
             if gone := [number for booking, number in before.items() if booking not in wanted]:
                 connection.execute(delete(bookings).where(bookings.c.number.in_(gone)))
             if added := sorted(wanted - before.keys(), key=lambda b: (b.start_s, b.name)):
-                connection.execute(insert(bookings), [_row(booking) for booking in added])
+                connection.execute(self._insert(bookings), [_row(booking) for booking in added])
 
 
 def _row(booking: Booking) -> dict[str, Any]:

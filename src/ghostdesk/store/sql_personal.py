@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Row, case, delete, func, select
-from sqlalchemy.dialects.sqlite import insert  # PostgreSQL's has the same methods
 
 from ghostdesk.kernel.errors import GhostdeskError, NotFound, StoreError
 from ghostdesk.kernel.ids import AppId, UserId
@@ -52,7 +51,7 @@ class SqlPersonal(SqlAccess):
     def put_consent(self, consent: Consent) -> None:
         """Keep a person's choice for one source."""
         values = asdict(consent) | {"source": consent.source.value}
-        put = insert(consents).values(values)
+        put = self._insert(consents).values(values)
         changed = {name: put.excluded[name] for name in ("allowed", "since_s")}
         self._execute(put.on_conflict_do_update(index_elements=[consents.c.user, consents.c.source], set_=changed))
 
@@ -74,7 +73,7 @@ class SqlPersonal(SqlAccess):
     def put_place(self, user: UserId, place: Place) -> None:
         """Add or change a place."""
         latitude, longitude = place.cell if place.cell is not None else (None, None)
-        put = insert(places).values(
+        put = self._insert(places).values(
             user=user, name=place.name, kind=place.kind, latitude_cell=latitude, longitude_cell=longitude
         )
         changed = {name: put.excluded[name] for name in ("kind", "latitude_cell", "longitude_cell")}
@@ -92,7 +91,7 @@ class SqlPersonal(SqlAccess):
 
     def put_mode(self, user: UserId, mode: Mode) -> None:
         """Add or change a mode."""
-        put = insert(modes).values(
+        put = self._insert(modes).values(
             user=user,
             name=mode.name,
             apps=json.dumps(mode.apps),
@@ -132,7 +131,7 @@ class SqlPersonal(SqlAccess):
     def put_calendar(self, calendar: CalendarSource) -> None:
         """Add or change a calendar."""
         values = asdict(calendar)
-        put = insert(calendars).values(owner=values.pop("user") or "", **values)
+        put = self._insert(calendars).values(owner=values.pop("user") or "", **values)
         changed = {name: put.excluded[name] for name in ("kind", "location", "username", "synced_s", "problem")}
         self._execute(put.on_conflict_do_update(index_elements=[calendars.c.owner, calendars.c.name], set_=changed))
 
@@ -179,7 +178,7 @@ class SqlPersonal(SqlAccess):
                 raise NotFound(f"There is no calendar {calendar!r}.", "Add it first.")
             _delete_busy_times(connection, owner, calendar)
             if rows:
-                connection.execute(insert(busy_times), rows)
+                connection.execute(self._insert(busy_times), rows)
 
     def busy_times(
         self, since_s: float, until_s: float, user: UserId | None = None
@@ -211,7 +210,7 @@ class SqlPersonal(SqlAccess):
         newest = select(prepared.c.id).where(prepared.c.user == user).order_by(prepared.c.id.desc())
         oldest_kept = newest.offset(MOST_PREPARED - 1).limit(1)
         with self._writing() as connection:
-            connection.execute(insert(prepared).values(asdict(preparation)))
+            connection.execute(self._insert(prepared).values(asdict(preparation)))
             kept_from = connection.scalar(oldest_kept)
             if kept_from is not None:
                 connection.execute(delete(prepared).where(prepared.c.user == user, prepared.c.id < kept_from))
@@ -237,7 +236,9 @@ class SqlPersonal(SqlAccess):
 
     def delete_personal_data(self, user: UserId, source: TelemetrySource | None, now_s: float) -> int:
         """Remove what was recorded of a user, and see that it cannot come back (see `PersonalStore`)."""
-        put = insert(deletions).values(user=user, source=EVERYTHING if source is None else source.value, time_s=now_s)
+        put = self._insert(deletions).values(
+            user=user, source=EVERYTHING if source is None else source.value, time_s=now_s
+        )
         latest = case((deletions.c.time_s > put.excluded.time_s, deletions.c.time_s), else_=put.excluded.time_s)
         put = put.on_conflict_do_update(index_elements=[deletions.c.user, deletions.c.source], set_={"time_s": latest})
         gone = delete(events).where(events.c.user == user)

@@ -1,0 +1,204 @@
+"""The store in a PostgreSQL database, for more than one control plane: several may read and write, one of them plans.
+
+Needs the extra `postgres` (psycopg 3). Every call is one transaction. Writers follow one another, as in SQLite: what a
+call looked up (who deleted their data, who refused what) still holds when it writes, whatever other replicas do meanwhile.
+Readers never wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ghostdesk.kernel.errors import ConfigError, StoreError
+from ghostdesk.store.event_rows import EVENT_COLUMNS, EventRow
+from ghostdesk.store.schema import metadata, migrate
+from ghostdesk.store.sql import SqlStore
+from ghostdesk.store.steps import STEPS, Step
+
+_WRITER_LOCK = 0x67686F73  # "ghos"
+_PLANNER_LOCK = 0x67686F74
+_STATEMENT_TIMEOUT_MS = 15_000
+_CONNECT_TIMEOUT_S = 10
+_REWRITTEN_BYTES = 64 * 1024 * 1024
+_COLUMNS = ", ".join(f'"{name}"' for name in EVENT_COLUMNS)
+_STAGE = f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {_COLUMNS} FROM events WITH NO DATA"  # noqa: S608
+_COPY = f"COPY incoming ({_COLUMNS}) FROM STDIN"
+_MERGE = (
+    f"INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} FROM incoming "  # noqa: S608 - our own column names
+    "ON CONFLICT (key) DO NOTHING"
+)
+
+
+class PostgresStore(SqlStore):
+    """`Store` in a PostgreSQL database.
+
+    Args:
+        address: "postgresql://USER@HOST/NAME"; a password belongs in ~/.pgpass or PGPASSFILE, never in the address.
+
+    Raises:
+        ConfigError: the address is wrong, holds a password, or psycopg is not installed.
+        StoreError: the database cannot be reached, or is newer than this program.
+    """
+
+    def __init__(self, address: str, *, steps: Sequence[Step] = STEPS) -> None:
+        self._engine = _engine(address)
+        self.name = self._engine.url.render_as_string(hide_password=True)
+        try:
+            with self._writing() as connection:
+                migrate(connection, steps)
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    def check(self) -> None:
+        """See that the database answers; PostgreSQL checks its own pages."""
+        with self._reading() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Let go of the connections. Calls after this open them again."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._told(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with self._told(), self._engine.begin() as connection:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
+            yield connection
+
+    def _insert(self, table: Table) -> Any:
+        return postgresql.insert(table)
+
+    def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:
+        """By COPY into a table of this transaction, and from there what is new."""
+        if not rows:
+            return 0
+        connection.exec_driver_sql(_STAGE)
+        driver: Any = connection.connection.driver_connection
+        with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+            for row in rows:
+                copy.write_row(row)
+        added = connection.exec_driver_sql(_MERGE).rowcount
+        connection.exec_driver_sql("DROP TABLE incoming")
+        return added
+
+    def _forget_deleted(self) -> None:
+        """Clear deleted rows from the tables' files: small tables are rewritten, large ones vacuumed.
+
+        PostgreSQL cannot overwrite rows as it deletes them. VACUUM FULL leaves nothing behind but locks its table, so a
+        large one gets a plain VACUUM, after which the space is used again by what comes next. The write-ahead log, and
+        backups made from it, hold what they hold until they are recycled.
+        """
+        with self._told(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("SET statement_timeout = 0")
+            try:
+                for table in metadata.sorted_tables:
+                    size = text("SELECT pg_total_relation_size(:name)")
+                    small = int(connection.execute(size, {"name": table.name}).scalar_one()) <= _REWRITTEN_BYTES
+                    connection.exec_driver_sql(f"VACUUM {'FULL ' if small else ''}{table.name}")
+            finally:
+                connection.exec_driver_sql(f"SET statement_timeout = {_STATEMENT_TIMEOUT_MS}")
+
+    @contextmanager
+    def planner_turn(self) -> Iterator[bool]:
+        """Try to be the planner: yields whether this process is, for as long as it stays inside.
+
+        The turn is an advisory lock of one connection (PostgreSQL: "Advisory Locks"): the server takes it back when the
+        connection ends, however it ends, so that a planner that was killed makes way at once. See `still_planner`.
+        """
+        with self._told(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            got = bool(connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _PLANNER_LOCK}).scalar())
+            self._turn = connection if got else None
+            try:
+                yield got
+            finally:
+                self._turn = None
+                if got:
+                    with contextlib.suppress(DBAPIError):
+                        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _PLANNER_LOCK})
+
+    _turn: Connection | None = None
+
+    def still_planner(self) -> bool:
+        """Whether the turn is still ours: the connection that holds it answers. False once it broke: stop planning."""
+        if self._turn is None:
+            return False
+        try:
+            self._turn.execute(text("SELECT 1"))
+            return True
+        except DBAPIError:
+            self._turn = None
+            return False
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn the database's errors into ours: cause and mend."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise told_error(self.name, error) from error
+        except PoolTimeout as error:
+            raise StoreError(
+                f"All connections to {self.name} are busy.", "Something holds them for long: see pg_stat_activity."
+            ) from error
+
+
+def _engine(address: str) -> Engine:
+    try:
+        url = make_url(address).set(drivername="postgresql+psycopg")
+    except ArgumentError:
+        raise ConfigError(f"{address!r} is no address of a database.", 'Write "postgresql://USER@HOST/NAME".') from None
+    if url.password:
+        raise ConfigError(
+            "The database's address holds a password.", "Put it into ~/.pgpass, or a file that PGPASSFILE names."
+        )
+    options = f"-c statement_timeout={_STATEMENT_TIMEOUT_MS}"
+    try:
+        return create_engine(
+            url,
+            pool_pre_ping=True,
+            pool_size=8,
+            connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "options": options, "application_name": "ghostdesk"},
+        )
+    except ImportError:
+        raise ConfigError(
+            "psycopg is not installed, which PostgreSQL needs.", "Run: pip install 'ghostdesk[postgres]'"
+        ) from None
+
+
+def told_error(name: str, error: DBAPIError) -> StoreError:
+    """What a database's error means, with the mend (PostgreSQL: "Error Codes", by class)."""
+    state = str(getattr(error.orig, "sqlstate", "") or "")
+    words = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else "no reason given"
+    for prefix, (cause, mend) in _WORDS.items():
+        if state.startswith(prefix):
+            return StoreError(f"The database {name} {cause}: {words}.", mend)
+    if not state or error.connection_invalidated:
+        return StoreError(f"The database {name} cannot be reached: {words}.", "Is it running, and the address right?")
+    return StoreError(f"The database {name} refused the work ({state}): {words}.", "See the log of PostgreSQL.")
+
+
+_WORDS = {
+    "08": ("cannot be reached", "Is it running, and the address right?"),
+    "28": ("refuses us", "Check the user, pg_hba.conf and ~/.pgpass."),
+    "3D": ("does not exist", "Make it with createdb."),
+    "42501": ("gives us too few rights", "GRANT them to the user of the address."),
+    "53100": ("has no disk space left; nothing was half-written", "Free some space and try again."),
+    "53300": ("has no connection left", "Raise max_connections, or run fewer replicas."),
+    "55P03": ("was locked for too long", "See pg_stat_activity for what holds it, and try again."),
+    "57014": ("took too long", "See pg_stat_activity for what holds it, and try again."),
+    "57P": ("is shutting down or starting", "Try again in a moment."),
+}
