@@ -57,6 +57,8 @@ class StateSettings:
 
     directory: Path = field(default_factory=default_state_dir)
     run_directory: Path = field(default_factory=default_run_dir)
+    database: str = ""
+    """"postgresql://USER@HOST/NAME" for more than one control plane; empty for a SQLite file in `directory`."""
 
 
 @checked(frozen=True, config=_STRICT)

@@ -44,6 +44,7 @@ from ghostdesk.control.profile_feed import ProfileFeed
 from ghostdesk.control.recover import Recovered, recover
 from ghostdesk.control.supply import Supply
 from ghostdesk.control.system_clock import SystemClock
+from ghostdesk.control.turn import Turn
 from ghostdesk.control.user_files import Links as UserFileLinks
 from ghostdesk.control.user_files import UserFiles
 from ghostdesk.engines.local.parking_swap import ParkingSwap, SwapWish
@@ -207,6 +208,10 @@ def file_histories(settings: Settings) -> FileHistories:
 
 def open_settings_store(settings: Settings, *, repair: bool = False) -> Store:
     """Open the database, making its folder; see `store.sqlite.open_store` for `repair` and errors."""
+    if settings.state.database:
+        from ghostdesk.store.postgres import PostgresStore
+
+        return PostgresStore(settings.state.database)
     path = store_path(settings)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
@@ -215,6 +220,12 @@ def open_settings_store(settings: Settings, *, repair: bool = False) -> Store:
             f"{path.parent} cannot be made: {error.strerror}.", "Set state.directory to a folder you can write to."
         ) from None
     return open_store(path, now_s=time.time(), repair=repair)
+
+
+def planner_turn(store: Store) -> Turn | None:
+    """The right to plan, where the database is shared; None where it is a file of this machine's own."""
+    make: Callable[[], Turn] | None = getattr(store, "planner_turn", None)
+    return None if make is None else make()
 
 
 @contextlib.contextmanager

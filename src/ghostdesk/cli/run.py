@@ -17,8 +17,10 @@ from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.cli.accounts import base_url, link_for
 from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, print_json, settings_of
 from ghostdesk.config import Settings
+from ghostdesk.control.system_clock import SystemClock
+from ghostdesk.control.turn import Turn, await_turn, watch_turn
 from ghostdesk.engines.protocol import DESKTOPS, Ability
-from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.kernel.errors import ConfigError, StoreError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.server.app import STATIC_DIR, create_app
 from ghostdesk.server.guard import PublicAddress, local_origins
@@ -31,6 +33,7 @@ from ghostdesk.wiring import (
     load_engine,
     open_settings_store,
     parking_swap,
+    planner_turn,
     sole_control_plane,
 )
 
@@ -61,14 +64,22 @@ async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None
     server = settings.server
     if not load_page(STATIC_DIR):
         raise ConfigError("The page has not been built.", "Run `make setup-run`, or `npm ci && npm run build` in web/.")
-    listener = bind(server.host, server.port, tls=server.tls_certificate is not None)
-    store = open_settings_store(settings, repair=repair)
-    if store.user(OPERATOR) is None:
-        store.put_user(StoredUser(OPERATOR, "Operator", "operator"))
-    desk = assemble(settings, store)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    store = open_settings_store(settings, repair=repair)
+    turn = planner_turn(store)
+    if turn is not None:
+        with err.status("asking for the planner's turn") as status:
+            if not await await_turn(turn, SystemClock(), stop.is_set, lambda text: status.update(f"{text} …")):
+                store.close()
+                return
+    listener = bind(server.host, server.port, tls=server.tls_certificate is not None)
+    if store.user(OPERATOR) is None:
+        store.put_user(StoredUser(OPERATOR, "Operator", "operator"))
+    desk = assemble(settings, store)
+    lost = asyncio.Event()
+    watch = _watch(turn, stop, lost)
     page = create_app(
         desk.plane,
         store,
@@ -91,10 +102,29 @@ async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None
         await serving
     finally:
         listener.close()
-        with err.status("stopping: ending desktops" if not keep_desktops else "stopping: desktops go on"):
-            await desk.stop(keep_ghosts=keep_desktops)
+        keep = keep_desktops or lost.is_set()  # another ghostdesk has taken the desktops over
+        with err.status("stopping: ending desktops" if not keep else "stopping: desktops go on"):
+            await desk.stop(keep_ghosts=keep)
+            if watch is not None:
+                watch.cancel()
+            if turn is not None:
+                turn.give_back()
             store.close()
         err.print("stopped.")
+    if lost.is_set():
+        raise StoreError("The turn to plan was lost: the database did not answer.", "Start again: it will stand by.")
+
+
+def _watch(turn: Turn | None, stop: asyncio.Event, lost: asyncio.Event) -> asyncio.Task[None] | None:
+    """Stop, and leave the desktops alone, once another ghostdesk may have taken over."""
+    if turn is None:
+        return None
+
+    def on_lost() -> None:
+        lost.set()
+        stop.set()
+
+    return asyncio.create_task(watch_turn(turn, SystemClock(), on_lost))
 
 
 def _origins(settings: Settings) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """The store in a PostgreSQL database, for more than one control plane: several may read and write, one of them plans.
 
 Needs the extra `postgres` (psycopg 3). Every call is one transaction. Writers follow one another, as in SQLite: what a
-call looked up (who deleted their data, who refused what) still holds when it writes, whatever other replicas do meanwhile.
+call looked up (who deleted their data, who refused what) still holds when it writes, whatever others do meanwhile.
 Readers never wait.
 """
 
@@ -112,36 +112,9 @@ class PostgresStore(SqlStore):
             finally:
                 connection.exec_driver_sql(f"SET statement_timeout = {_STATEMENT_TIMEOUT_MS}")
 
-    @contextmanager
-    def planner_turn(self) -> Iterator[bool]:
-        """Try to be the planner: yields whether this process is, for as long as it stays inside.
-
-        The turn is an advisory lock of one connection (PostgreSQL: "Advisory Locks"): the server takes it back when the
-        connection ends, however it ends, so that a planner that was killed makes way at once. See `still_planner`.
-        """
-        with self._told(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            got = bool(connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _PLANNER_LOCK}).scalar())
-            self._turn = connection if got else None
-            try:
-                yield got
-            finally:
-                self._turn = None
-                if got:
-                    with contextlib.suppress(DBAPIError):
-                        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _PLANNER_LOCK})
-
-    _turn: Connection | None = None
-
-    def still_planner(self) -> bool:
-        """Whether the turn is still ours: the connection that holds it answers. False once it broke: stop planning."""
-        if self._turn is None:
-            return False
-        try:
-            self._turn.execute(text("SELECT 1"))
-            return True
-        except DBAPIError:
-            self._turn = None
-            return False
+    def planner_turn(self) -> PlannerTurn:
+        """The right to plan, which one process at a time may hold."""
+        return PlannerTurn(self._engine)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -154,6 +127,56 @@ class PostgresStore(SqlStore):
             raise StoreError(
                 f"All connections to {self.name} are busy.", "Something holds them for long: see pg_stat_activity."
             ) from error
+
+
+class PlannerTurn:
+    """The right to plan: an advisory lock of one connection (PostgreSQL: "Advisory Locks").
+
+    The server takes it back when that connection ends, however it ends: a planner that was killed makes way at once.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def take(self) -> bool:
+        """Try to take it; whether this process has it now. Raises `StoreError` when the database cannot be reached."""
+        if self.holds():
+            return True
+        try:
+            connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            if connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _PLANNER_LOCK}).scalar():
+                self._connection = connection
+                return True
+            connection.close()
+        except DBAPIError as error:
+            raise told_error("of the planner's turn", error) from error
+        return False
+
+    def holds(self) -> bool:
+        """Whether it is still ours: the connection that holds it answers. Once it broke, stop planning."""
+        if self._connection is None:
+            return False
+        try:
+            self._connection.execute(text("SELECT 1"))
+            return True
+        except DBAPIError:
+            self._drop()
+            return False
+
+    def give_back(self) -> None:
+        """Let another have it."""
+        if self._connection is not None:
+            with contextlib.suppress(DBAPIError):
+                self._connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _PLANNER_LOCK})
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(DBAPIError):
+                self._connection.invalidate()
+                self._connection.close()
+            self._connection = None
 
 
 def _engine(address: str) -> Engine:
@@ -186,6 +209,8 @@ def told_error(name: str, error: DBAPIError) -> StoreError:
     for prefix, (cause, mend) in _WORDS.items():
         if state.startswith(prefix):
             return StoreError(f"The database {name} {cause}: {words}.", mend)
+    if "does not exist" in words and not state:
+        return StoreError(f"The database {name} does not exist: {words}.", _WORDS["3D"][1])
     if not state or error.connection_invalidated:
         return StoreError(f"The database {name} cannot be reached: {words}.", "Is it running, and the address right?")
     return StoreError(f"The database {name} refused the work ({state}): {words}.", "See the log of PostgreSQL.")

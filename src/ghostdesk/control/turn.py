@@ -1,0 +1,72 @@
+"""One planner at a time: waiting for the turn, and noticing that it was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ghostdesk.kernel.clock import Clock
+from ghostdesk.kernel.errors import StoreError
+
+log = logging.getLogger(__name__)
+ASK_EVERY_S = 0.5
+LOOK_EVERY_S = 1.0
+SETTLE_S = 2 * LOOK_EVERY_S
+"""How long a new planner waits before it acts: one that lost its turn without dying has noticed by then."""
+
+
+Beside = Callable[[Callable[[], bool]], Awaitable[bool]]
+"""Runs a call that may block beside the loop."""
+
+
+class Turn(Protocol):
+    """The right to plan (see `store.postgres.PlannerTurn`); calls may block."""
+
+    def take(self) -> bool:
+        """Try to take it; whether this process has it now."""
+        ...
+
+    def holds(self) -> bool:
+        """Whether it is still ours."""
+        ...
+
+    def give_back(self) -> None:
+        """Let another have it."""
+        ...
+
+
+async def await_turn(
+    turn: Turn,
+    clock: Clock,
+    stopped: Callable[[], bool],
+    say: Callable[[str], None],
+    *,
+    beside: Beside = asyncio.to_thread,
+) -> bool:
+    """Wait until this process may plan; false when it was told to stop meanwhile.
+
+    A database that cannot be reached is asked again: whoever holds the turn has lost it then, too.
+    """
+    waited = False
+    while not stopped():
+        try:
+            if await beside(turn.take):
+                if waited:
+                    await clock.sleep(SETTLE_S)
+                return True
+            say("another ghostdesk plans; this one stands by")
+        except StoreError as error:
+            say(f"standing by: {error.cause}")
+        waited = True
+        await clock.sleep(ASK_EVERY_S)
+    return False
+
+
+async def watch_turn(turn: Turn, clock: Clock, lost: Callable[[], None], *, beside: Beside = asyncio.to_thread) -> None:
+    """Look every second whether the turn is still ours; call `lost` once when it is not."""
+    while await beside(turn.holds):
+        await clock.sleep(LOOK_EVERY_S)
+    log.error("the turn to plan was lost: the database's connection broke; another ghostdesk may plan now")
+    lost()

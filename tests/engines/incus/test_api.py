@@ -1,0 +1,112 @@
+"""The API's errors: each names its cause and its mend; what may be repeated is, and what may not is not."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from ghostdesk.engines.incus.api import IncusApi, Unreachable, error_of
+from ghostdesk.kernel.errors import EngineError, InsufficientCapacity, MissingRequirement, NotFound
+
+Answers = list[tuple[int, object]]
+Serve = Callable[[Answers], str]
+
+
+@pytest.fixture
+async def serve(tmp_path: Path) -> AsyncIterator[Serve]:
+    """A server on a unix socket that gives these answers one after another, and the last for ever."""
+    path, asked = tmp_path / "s", []
+    answers: Answers = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head.split(b"\r\n")[0].decode())
+        status, told = answers.pop(0) if len(answers) > 1 else answers[0]
+        body = told if isinstance(told, bytes) else json.dumps(told).encode()
+        writer.write(f"HTTP/1.1 {status} x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, path)
+
+    def set_answers(wanted: Answers) -> str:
+        answers[:] = wanted
+        return str(path)
+
+    set_answers.asked = asked  # type: ignore[attr-defined]
+    yield set_answers
+    server.close()
+    await server.wait_closed()
+
+
+def _sync(metadata: object) -> dict[str, object]:
+    return {"type": "sync", "metadata": metadata}
+
+
+async def test_a_server_that_is_busy_is_asked_again(serve: Serve) -> None:
+    api = IncusApi(serve([(503, b"busy"), (200, _sync({"a": 1}))]))
+    assert await api.get("/1.0") == {"a": 1}
+    await api.close()
+
+
+async def test_what_makes_something_is_not_repeated(serve: Serve) -> None:
+    api = IncusApi(serve([(503, b"busy"), (200, _sync({}))]))
+    with pytest.raises(Unreachable, match="too busy"):
+        await api.change("POST", "/1.0/instances", {})
+    await api.close()
+    assert len(serve.asked) == 1  # type: ignore[attr-defined]
+
+
+async def test_an_operation_is_waited_for_to_its_end(serve: Serve) -> None:
+    going = _sync({"status_code": 103, "description": "Creating"})
+    started = {"type": "async", "operation": "/1.0/operations/1", "metadata": {}}
+    api = IncusApi(serve([(202, started), (200, going), (200, going), (200, _sync({"status_code": 200}))]))
+    await api.change("PUT", "/1.0/x", {})
+    failed = _sync({"status_code": 400, "err": "No space left on device"})
+    serve([(202, started), (200, failed)])
+    with pytest.raises(InsufficientCapacity, match="No space left"):
+        await api.change("PUT", "/1.0/x", {})
+    await api.close()
+
+
+async def test_what_is_no_server_of_this_kind_is_said(serve: Serve, tmp_path: Path) -> None:
+    for nonsense in (b"<html>", b"[]", b"{}", b"\xff\xfe"):
+        api = IncusApi(serve([(200, nonsense)]))
+        with pytest.raises(EngineError, match="does not answer like Incus or LXD"):
+            await api.get("/1.0")
+        await api.close()
+    api = IncusApi(str(tmp_path / "nobody"))
+    with pytest.raises(Unreachable, match="cannot be reached") as told:
+        await api.get("/1.0")
+    assert "Is the server running" in told.value.mend
+    await api.close()
+
+
+async def test_a_wrong_address_or_certificate_is_said(tmp_path: Path) -> None:
+    with pytest.raises(MissingRequirement, match="neither a path nor an https"):
+        await IncusApi("http://example.org").get("/1.0")
+    rubbish = tmp_path / "rubbish.crt"
+    rubbish.write_text("no certificate")
+    with pytest.raises(MissingRequirement, match=r"certificates for https://example\.org cannot be used"):
+        await IncusApi("https://example.org", certificate=rubbish, key=rubbish).get("/1.0")
+    with pytest.raises(MissingRequirement, match="cannot be used"):
+        await IncusApi("https://example.org", trusted=tmp_path / "none").get("/1.0")
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "kind", "mend"),
+    [
+        (404, "Instance not found", NotFound, "removed"),
+        (400, "Image not found", NotFound, "removed"),
+        (403, "not authorized", EngineError, "trust"),
+        (400, "Create: no space left on device", InsufficientCapacity, "Free space"),
+        (400, "Instance limit reached in project", InsufficientCapacity, "quota"),
+        (500, "boom", EngineError, ""),
+    ],
+)
+def test_errors_by_kind(code: int, said: str, kind: type[EngineError], mend: str) -> None:
+    error = error_of(code, said, "x")
+    assert type(error) is kind
+    assert said in error.cause and mend in error.mend

@@ -1,0 +1,113 @@
+"""What is asked of the server and read from it, without one."""
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ghostdesk.engines.incus.image import fingerprint, thin_image
+from ghostdesk.engines.incus.render import (
+    InstancePlan,
+    host_uid,
+    instance_name,
+    instance_request,
+    limit_keys,
+    network_device,
+    observed,
+    root_device,
+)
+from ghostdesk.ghosts.ghost import DesktopTemplate
+from ghostdesk.kernel.ids import GhostId, TemplateId
+from ghostdesk.kernel.resources import MIB, Priority, Resources
+
+G = GhostId("g1a2b3c4d")
+PLAN = InstancePlan("0a1b2c", "f" * 64, "desks", "lan", Path("/run/gd"), "floor2", ("/usr",), {"LANG": "C.UTF-8"})
+LIMITS = Resources(0.5, 1024 * MIB, 0.0, 12.5e6, 100e6)
+
+
+def test_an_instance_is_asked_for_with_everything_that_limits_it() -> None:
+    body = instance_request(PLAN, G, DesktopTemplate(TemplateId("office"), 1280, 800), LIMITS)
+    assert body["name"] == "gd-0a1b2c-g1a2b3c4d"
+    assert body["source"] == {"type": "image", "fingerprint": "f" * 64}
+    assert body["config"] == {
+        "user.ghostdesk.pool": "0a1b2c",
+        "user.ghostdesk.template": "office",
+        "limits.processes": "4096",
+        "security.nesting": "false",
+        "boot.autostart": "false",
+        "environment.LANG": "C.UTF-8",
+        "environment.GHOSTDESK_GHOST": G,
+        "environment.GHOSTDESK_GEOMETRY": "1280x800",
+        "limits.cpu.allowance": "50ms/100ms",
+        "limits.cpu.priority": "0",
+        "limits.memory": str(1024 * MIB),
+    }
+    assert body["devices"] == {
+        "root": {"type": "disk", "path": "/", "pool": "desks", "limits.read": "100000000", "limits.write": "100000000"},
+        "run": {"type": "disk", "source": f"/run/gd/{G}", "path": "/run/ghost"},
+        "host0": {"type": "disk", "source": "/usr", "path": "/usr", "readonly": "true"},
+        "eth0": {
+            "type": "nic",
+            "network": "lan",
+            "name": "eth0",
+            "limits.ingress": "100000000bit",
+            "limits.egress": "100000000bit",
+        },
+    }
+
+
+def test_isolated_templates_and_lifted_limits() -> None:
+    body = instance_request(PLAN, G, DesktopTemplate(TemplateId("t"), network="isolated"), Resources())
+    assert "eth0" not in body["devices"]
+    assert limit_keys(Resources(), Priority.PERSON) == {
+        "limits.cpu.allowance": "",
+        "limits.cpu.priority": "10",
+        "limits.memory": "",
+    }
+    assert root_device("desks", Resources()) == {"type": "disk", "path": "/", "pool": "desks"}
+    assert network_device("lan", Resources()) == {"type": "nic", "network": "lan", "name": "eth0"}
+
+
+def test_the_host_s_uid_of_a_desktop_s_user() -> None:
+    idmap = '[{"Isuid":true,"Isgid":false,"Hostid":100000,"Nsid":0,"Maprange":65536}]'
+    assert host_uid({"name": "x", "config": {"volatile.idmap.current": idmap}}) == 101_000
+    for nothing in ("[]", "", '[{"Isuid":false,"Hostid":1,"Nsid":0,"Maprange":9}]'):
+        with pytest.raises(ValueError, match="maps no uid"):
+            host_uid({"name": "x", "config": {"volatile.idmap.current": nothing}})
+
+
+_STATE = st.none() | st.fixed_dictionaries(
+    {"memory": st.none() | st.fixed_dictionaries({"usage": st.integers(0, 2**50)}), "cpu": st.none()}
+)
+
+
+@given(
+    st.text(max_size=40),
+    st.sampled_from(["Running", "Frozen", "Stopped", "Error", ""]),
+    st.none() | st.text(max_size=8),
+    _STATE,
+)
+def test_whatever_is_listed_is_read_or_passed_over(name: str, status: str, owner: str | None, state: Any) -> None:
+    config = {} if owner is None else {"user.ghostdesk.owner": owner}
+    seen = observed({"name": name, "status": status, "config": config, "state": state}, instance_name("0a1b2c", G)[:10])
+    if seen is not None:
+        assert seen.alive == (status in ("Running", "Frozen")) and seen.frozen == (status == "Frozen")
+        assert seen.memory_bytes >= 0
+
+
+def test_the_thin_image_is_the_same_every_time_and_holds_what_starts_a_desktop() -> None:
+    first = thin_image()
+    assert fingerprint(first) == fingerprint(thin_image())
+    with tarfile.open(fileobj=io.BytesIO(first)) as image:
+        names = image.getnames()
+        assert names[0] == "metadata.yaml"
+        assert len(names) == len(set(names))
+        for wanted in ("sbin/init", "opt/ghostdesk/ghostdesk/agent/__main__.py", "opt/ghostdesk/desktop/session.sh"):
+            assert f"rootfs/{wanted}" in names
+        assert image.getmember("rootfs/sbin/init").mode == 0o755
+        assert image.getmember("rootfs/home/user").uid == 1000
+        assert "rootfs/etc/shadow" not in names and "rootfs/etc/machine-id" not in names
