@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from ghostdesk.bench.rfb import RfbClient
 from ghostdesk.engines.protocol import Endpoint, Engine
-from ghostdesk.ghosts.commands import AttachHome, Build, Destroy, EngineCommand, Outcome, Thaw
+from ghostdesk.ghosts.commands import AttachHome, Build, Destroy, EngineCommand, Outcome, SetLimits, Thaw
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
-from ghostdesk.kernel.resources import Resources
+from ghostdesk.kernel.resources import Priority, Resources
 
 AGENT_TIMEOUT_S = 90.0
 """A cold start of a heavy application on a slow disk answers within this."""
@@ -83,10 +83,17 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    engine: Engine, hub: Hub, ghost: GhostId, template: DesktopTemplate, user: UserId | None = None
+    engine: Engine,
+    hub: Hub,
+    ghost: GhostId,
+    template: DesktopTemplate,
+    user: UserId | None = None,
+    *,
+    in_use: bool = False,
 ) -> AsyncIterator[Desk]:
     """Build a ghost without limits, wait for its agent, attach the user's home if one is given; destroy it at the end.
 
+    With `in_use` it has a person's priority, as a claimed desktop has; otherwise a ghost's, which yields to all others.
     Raises what the engine or the agent raise.
     """
     here = Desk(engine, hub, ghost)
@@ -94,6 +101,8 @@ async def desk(
         await here.apply(Build(ghost, template, Resources()))
         await hub.connect(ghost, engine.endpoint(ghost))
         await hub.wait_connected(ghost, 30.0)
+        if in_use:
+            await here.apply(SetLimits(ghost, Resources(), Priority.PERSON))
         if user is not None:
             await here.apply(AttachHome(ghost, user))
             await here.call("bound", user=str(user), files=[])

@@ -76,7 +76,7 @@ class _Run:
         ghost = GhostId(f"bench{index}")
         self._progress(f"{app.name}: building a ghost")
         try:
-            async with desk(self._engine, self._hub, ghost, _TEMPLATE, _USER) as here:
+            async with desk(self._engine, self._hub, ghost, _TEMPLATE, _USER, in_use=True) as here:
                 installed = await here.installed()
                 app_id = next((each for each in app.apps if each in installed), None)
                 if app_id is None:
