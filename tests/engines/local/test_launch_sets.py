@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -125,6 +126,7 @@ def test_hostile_entries_are_left_alone_and_counted(root: None, disk_dir: Path) 
         links=["/gone", str(disk_dir / "link")],
         budget_bytes=1e9,
     )  # fmt: skip
+    assert pagecache.prefetch(hostile) == (0, 0), "a template's list is no more trusted"
     done = Job(order, ROOMY).run()
     assert (done.read_bytes, done.files) == (good.size_bytes, 1)
     reasons = {"deleted", "link", "not-a-file", "changed", "bad-name"}
@@ -150,6 +152,20 @@ def test_room_that_vanishes_on_the_way_stops_it(root: None, disk_dir: Path) -> N
     done = Job(Order([entry(file)], budget_bytes=1e9), lambda: (next(rooms), 0.0)).run(threads=1)
     assert done.stopped == "room"
     assert done.read_bytes <= page_loader.LOOK_EVERY_BYTES + page_loader.CHUNK_BYTES
+
+
+def test_pressure_is_seen_while_a_slow_disk_takes_its_time(root: None, disk_dir: Path) -> None:
+    file = cold_file(disk_dir / "data", 16 * MIB)
+    pressures = iter([0.0, 0.0])
+    order = Order([entry(file)], budget_bytes=1e9, bytes_per_s=0.25 * MIB)
+    job = Job(order, lambda: (1e12, next(pressures, 0.5)))
+    looking = threading.Thread(target=job.look_every, args=(0.01, lambda: True), daemon=True)
+    looking.start()
+    assert job.run().stopped == "pressure"
+    looking.join(10)
+    orphan = Job(order, ROOMY)
+    orphan.look_every(0.001, lambda: False)
+    assert orphan.run().stopped == "told"
 
 
 def test_the_loader_ends_when_told_and_says_what_it_did(root: None, disk_dir: Path) -> None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from ghostdesk.engines.local import abilities, memory, network, pagecache, power_meter, samepage
+from ghostdesk.engines.local import abilities, memory, network, pagecache, power_meter, prefetching, samepage
 from ghostdesk.engines.local.builder import Builder
 from ghostdesk.engines.local.cgroup_writer import CgroupWriter
 from ghostdesk.engines.local.cgroups import Cgroups, detect
@@ -29,7 +29,6 @@ from ghostdesk.engines.local.limits import Facts, Limiter
 from ghostdesk.engines.local.mounts import unmount_all_under
 from ghostdesk.engines.local.namespaces import open_mapped_namespace
 from ghostdesk.engines.local.power_meter import PowerMeter, PowerOptions, make_meter
-from ghostdesk.engines.local.prefetching import LocalPrefetcher
 from ghostdesk.engines.local.processes import continue_all, descendants, is_alive, stop_all
 from ghostdesk.engines.local.reclaim import reclaim
 from ghostdesk.engines.local.records import GhostRecord, Records, clear_disk_errors, write_atomically
@@ -132,7 +131,7 @@ class LocalEngine:
         self._call_backs = asyncio.Semaphore(CALL_BACKS_AT_ONCE)
         self._thawed: dict[GhostId, threading.Event] = {}
         self._locks: dict[GhostId, asyncio.Lock] = {}
-        self.prefetcher: LocalPrefetcher | None = None
+        self.prefetcher: prefetching.LocalPrefetcher | None = None
         """Loads launch sets ahead of launches; None before `start`, and without root."""
 
     async def start(self) -> None:
@@ -170,7 +169,7 @@ class LocalEngine:
             merge=self._want_merging and not samepage.problem(),
         )
         if os.geteuid() == 0:
-            self.prefetcher = LocalPrefetcher(records, self._started.processes)
+            self.prefetcher = prefetching.LocalPrefetcher(records, self._started.processes)
         for ghost in list(records.ghosts()):
             record = records.read(ghost)
             if record is not None and not self._started.is_alive(record):
@@ -445,6 +444,7 @@ class LocalEngine:
             gpu,
             power_meter.ability(power),
             *samepage.ability(self._want_merging),
+            prefetching.ability(self.prefetcher),
         )
         return told if self._started else (abilities.desktops(), *told)
 

@@ -31,6 +31,7 @@ from ghostdesk.prefetch.room import pressure_of, room_bytes
 CHUNK_BYTES = 1024 * 1024
 LOOK_EVERY_BYTES = 8 * CHUNK_BYTES
 """The room that is left is looked at after so much was read."""
+LOOK_EVERY_S = 0.5
 THREADS = 8
 """Requests under way at once: enough to keep a disk's queue filled with small reads."""
 MOST_ENTRIES = 300
@@ -227,6 +228,14 @@ class Job:
             self._ended.wait(ahead_s)
         return not self.loaded.stopped
 
+    def look_every(self, every_s: float, alive: Callable[[], bool]) -> None:
+        """Look at the host again and again, as slow disks take long over few bytes; and end when nobody waits for us."""
+        while not self._ended.wait(every_s):
+            if not alive():
+                self.stop("told")
+            with self._lock:
+                self._look()
+
     def _look(self) -> None:
         """Stop when the page cache of others would have to give way, or memory is under pressure."""
         self._looked_bytes = 0
@@ -277,12 +286,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, end)
 
-    def follow_parent() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        job.stop("told")
-
-    threading.Thread(target=follow_parent, daemon=True).start()
+    look = threading.Thread(target=job.look_every, args=(LOOK_EVERY_S, lambda: os.getppid() == parent), daemon=True)
+    look.start()
     sys.stdout.write(json.dumps(asdict(job.run())) + "\n")
     sys.stdout.flush()
 

@@ -53,11 +53,12 @@ def load_list(path: Path) -> list[str]:
 
 
 def prefetch(files: Iterable[str]) -> tuple[int, int]:
-    """Ask the kernel to read files into the page cache (posix_fadvise(2)); returns how many, and their bytes."""
+    """Ask the kernel to read files into the page cache (posix_fadvise(2)); returns how many, and their bytes. What is
+    gone, a link or no regular file is left out."""
     count = total = 0
     for name in files:
-        with contextlib.suppress(OSError):
-            descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        with contextlib.suppress(NotOpened, OSError):
+            descriptor = open_plain(name)
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
                 total += os.fstat(descriptor).st_size

@@ -19,6 +19,7 @@ from ghostdesk.engines.local.launch_sets_recorder import LaunchRecorder, can_rec
 from ghostdesk.engines.local.page_loader import Loaded, Order
 from ghostdesk.engines.local.records import GhostRecord, Records
 from ghostdesk.engines.prefetcher import Prefetched
+from ghostdesk.engines.protocol import Ability
 from ghostdesk.kernel.ids import AppId, GhostId
 from ghostdesk.prefetch.launch_set import LaunchSet
 from ghostdesk.prefetch.plan import LoadLimits, PrefetchWish
@@ -142,6 +143,16 @@ class LocalPrefetcher:
     def launch_ended(self, ghost: GhostId, duration_s: float, *, started: bool) -> None:
         """See `engines.prefetcher.Prefetcher`."""
         self.recorder.end(ghost, duration_s, keep=started)
+
+
+def ability(prefetcher: LocalPrefetcher | None) -> Ability:
+    """Whether launches are recorded and loaded ahead here, for people; without a `prefetcher` it is tried."""
+    if os.geteuid() != 0:
+        return Ability("prefetch", False, "needs root", "Run as root; without, launches read from the disk.")
+    problem = can_record() if prefetcher is None else prefetcher.cannot_record
+    if problem:
+        return Ability("prefetch", False, problem, "Use a kernel with fanotify (CONFIG_FANOTIFY).")
+    return Ability("prefetch", True, "launches are recorded by fanotify, and loaded in the disk's idle class")
 
 
 def _import_path() -> str:
