@@ -17,8 +17,9 @@ from ghostdesk.cli import app
 from ghostdesk.evaluate.energy import evaluate_energy
 from ghostdesk.evaluate.energy_lives import EnergyAssumptions
 from ghostdesk.evaluate.energy_log import DesktopTimes, count_at, desktop_times, forgotten, merged, overlap
-from ghostdesk.evaluate.energy_seats import SeatWorld, sleeping_after
+from ghostdesk.evaluate.energy_seats import SeatWorld, pooled, sleeping_after
 from ghostdesk.evaluate.energy_world import FleetNeeds, FleetWorld, live_through, uses_in_order
+from ghostdesk.evaluate.pool_world import PoolCost
 from ghostdesk.evaluate.readers import read_states
 from ghostdesk.kernel.errors import ImportFileError
 
@@ -95,6 +96,19 @@ def test_a_seat_that_sleeps_after_an_hour_counts_to_the_joule() -> None:
     assert foreseen.late == 0
     assert foreseen.energy_j < timed.energy_j
     assert sleeping_after([one], world, HOUR, consolidated=True).server_j == pytest.approx(120.0 * 24 * HOUR)
+
+
+def test_seats_that_a_pool_keeps_awake_count_to_the_joule() -> None:
+    times = [desktop(f"d{k}", (HOUR, 3 * HOUR), on=(0.0, 24 * HOUR)) for k in range(3)]
+    world = SeatWorld(0.0, 24 * HOUR, DESKTOP_PC, SERVER, 0.1, 0.0, 100)
+    pool = PoolCost(3, 1, 5 * HOUR, 4, 0.0, 0, (1, 1), {})
+    cost = pooled(times, world, pool, np.zeros((0, 2)))
+    assert cost.asleep_s == (72 - 6 - 5) * HOUR
+    wakes_j = 4 * ((60.0 - 50.0) * 5.0 + (60.0 - 2.0) * 10.0)
+    assert cost.energy_j == pytest.approx((50.0 * 11 + 2.0 * 61 + 40.0 * 0.1 * 6) * HOUR + wakes_j)
+    assert cost.late_share == pytest.approx(1 / 3)
+    parked = pooled(times, world, pool, np.array([[HOUR, 2 * HOUR]]))
+    assert parked.server_j == pytest.approx(120.0 * 24 * HOUR)
 
 
 def test_a_seat_that_was_off_until_its_start_counts_for_nobody() -> None:

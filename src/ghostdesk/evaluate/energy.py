@@ -107,11 +107,9 @@ def evaluate_energy(
     runs = [STAY, MOVE, LEFT_OPEN, *TIMERS]
     if sensitivity:
         others = [wake_s for wake_s in WAKE_TIMES_S if wake_s != assumed.server.wake_time_s]
-        runs += [Run(moves, wake_time_s=wake_s) for wake_s in others for moves in (False, True)]
-        runs += [
-            Run(moves, slots=slots) for slots in (assumed.slots // 2, assumed.slots * 2) for moves in (False, True)
-        ]
-    costs = lives_of(window, assumed, runs, jobs, progress)
+        runs += [Run(True, wake_time_s=wake_s) for wake_s in others]
+        runs += [Run(True, slots=slots) for slots in (assumed.slots // 2, assumed.slots * 2)]
+    costs, seat_pool = lives_of(window, assumed, runs, jobs, progress)
     on = np.concatenate([one.on_s for one in window.times])
 
     def hours(of: Sequence[DesktopTimes]) -> float:
@@ -123,6 +121,6 @@ def evaluate_energy(
         hours(window.times),
         tuple((cut_h, hours(forgotten(window.times, 3_600.0 * cut_h)[0])) for cut_h in _LEFT_OPEN_H),
         window.hours / 24.0, (window.score_s - window.from_s) / _DAY_S,
-        hosted_lines(window, assumed, costs), seat_lines(window, assumed),
+        hosted_lines(window, assumed, costs), seat_lines(window, assumed, seat_pool),
         sensitivity_lines(window, assumed, costs) if sensitivity else (), assumed, tuple(notes),
     )  # fmt: skip

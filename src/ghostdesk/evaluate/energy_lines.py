@@ -23,8 +23,9 @@ from ghostdesk.evaluate.energy_lives import (
     world_of,
 )
 from ghostdesk.evaluate.energy_log import count_at, forgotten
-from ghostdesk.evaluate.energy_seats import SeatWorld, sleeping_after
+from ghostdesk.evaluate.energy_seats import SeatWorld, pooled, sleeping_after
 from ghostdesk.evaluate.energy_world import FleetCost, fleet_energy_j
+from ghostdesk.evaluate.pool_world import PoolCost
 
 TIMERS_MIN = (20, 60)
 IDLE_SHARES = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -138,7 +139,7 @@ def _hosted_bound(window: Window, assumed: EnergyAssumptions, base_j: float) -> 
     )  # fmt: skip
 
 
-def seat_lines(window: Window, assumed: EnergyAssumptions) -> tuple[EnergyLine, ...]:
+def seat_lines(window: Window, assumed: EnergyAssumptions, pool: PoolCost) -> tuple[EnergyLine, ...]:
     world = SeatWorld(
         window.score_s, window.until_s, assumed.seat, assumed.server, assumed.seat_active_use, assumed.seat_idle_use,
         assumed.parked_a_server,
@@ -151,9 +152,11 @@ def seat_lines(window: Window, assumed: EnergyAssumptions) -> tuple[EnergyLine, 
     ]
     name = f"consolidation: after {after_s / 60:g} min the seat sleeps, its desktop goes on parked on a server"
     costs.append((name, sleeping_after(window.times, world, after_s, consolidated=True)))
-    cut, _ = forgotten(window.times, assumed.forgotten_after_s)
-    name = f"the same, uses over {assumed.forgotten_after_s / 3600:g} h count as left open"
-    costs.append((name, sleeping_after(cut, world, after_s, consolidated=True)))
+    cut, parked_s = forgotten(window.times, assumed.forgotten_after_s)
+    left_open = f"the same, uses over {assumed.forgotten_after_s / 3600:g} h count as left open, parked on a server"
+    costs.append((left_open, sleeping_after(cut, world, after_s, consolidated=True)))
+    costs.append(("ghostdesk: people take a seat that is awake", pooled(window.times, world, pool, np.zeros((0, 2)))))
+    costs.append((left_open, pooled(cut, world, pool, parked_s)))
     name = "clairvoyant bound: asleep whenever that pays, awake just in time, uses as told"
     costs.append((name, sleeping_after(window.times, world, 0.0, foreseen=True)))
     base_j = costs[0][1].energy_j

@@ -14,7 +14,7 @@ from ghostdesk.allocator.policies.choosing import chosen_setting
 from ghostdesk.allocator.policies.seam import Decision, Moment, Observed, Policy
 from ghostdesk.evaluate.energy_log import DesktopTimes, count_at, forgotten
 from ghostdesk.evaluate.energy_world import FleetCost, FleetNeeds, FleetWorld, live_through, uses_in_order
-from ghostdesk.evaluate.pool_world import STEP_S, PoolRules, Uses, judge, target_of
+from ghostdesk.evaluate.pool_world import STEP_S, PoolCost, PoolRules, Uses, judge, target_of
 from ghostdesk.evaluate.processes import worker_processes
 from ghostdesk.kernel.errors import ImportFileError
 from ghostdesk.profiles.arrivals.seam import Floats, Ints
@@ -178,12 +178,13 @@ class _Recorded:
         return decision
 
 
-def _targets(window: Window, policy: str, lead_s: float) -> Ints:
-    """What a policy holds at each judged minute, where a ghost takes so long; it has learnt from what was before."""
+def _pool(window: Window, policy: str, lead_s: float) -> tuple[Ints, PoolCost]:
+    """What a policy holds at each judged minute, where a ghost takes so long, and what such a pool costs; it has learnt
+    from what was before."""
     uses, _ = _in_order(window.times)
     recorded = _Recorded(chosen_setting(policy)[1].make(), window.score_s)
-    judge([recorded], uses, PoolRules(window.from_s, window.score_s, window.until_s, lead_s))
-    return np.array(recorded.targets, dtype=np.int64)
+    cost = judge([recorded], uses, PoolRules(window.from_s, window.score_s, window.until_s, lead_s))[0]
+    return np.array(recorded.targets, dtype=np.int64), cost
 
 
 def _life(window: Window, assumed: EnergyAssumptions, run: Run, ghosts: Ints, room: Ints) -> FleetCost:
@@ -206,11 +207,12 @@ def _in_order(times: Sequence[DesktopTimes]) -> tuple[Uses, Ints]:
 
 def lives_of(
     window: Window, assumed: EnergyAssumptions, runs: Sequence[Run], jobs: int, progress: Progress
-) -> dict[Run, FleetCost]:
-    """Every life; first the policies' targets, as lives share them."""
+) -> tuple[dict[Run, FleetCost], PoolCost]:
+    """Every life, and a pool of seats that wake; first the policies' targets, as lives share them."""
     lead_s = assumed.lead_s
     wakes_s = list(dict.fromkeys(world_of(window, assumed, run).model.wake_time_s for run in runs))
     asked = [(assumed.pool_policy, lead_s), *((assumed.room_policy, lead_s + wake_s) for wake_s in wakes_s)]
+    asked.append((assumed.pool_policy, max(assumed.seat.wake_time_s, 1.0)))
     whole, done = len(asked) + 2 * len(runs), 0
 
     def show(work: int) -> None:
@@ -218,18 +220,18 @@ def lives_of(
         done += work
         progress(done / whole)
 
-    def lived(run: Run, targets: Sequence[Ints]) -> tuple[Run, Ints, Ints]:
-        return run, targets[0], targets[1 + wakes_s.index(world_of(window, assumed, run).model.wake_time_s)]
+    def lived(run: Run, told: Sequence[tuple[Ints, PoolCost]]) -> tuple[Run, Ints, Ints]:
+        return run, told[0][0], told[1 + wakes_s.index(world_of(window, assumed, run).model.wake_time_s)][0]
 
     if jobs <= 1:
         targets, found = [], {}
         for policy, lead in asked:
-            targets.append(_targets(window, policy, lead))
+            targets.append(_pool(window, policy, lead))
             show(1)
         for run in runs:
             found[run] = _life(window, assumed, *lived(run, targets))
             show(2)
-        return found
+        return found, targets[-1][1]
     with worker_processes(min(jobs, len(runs)), "judging", "Try --jobs 1.", _begin, (window, assumed)) as executor:
         foreseen = [executor.submit(_foresee, policy, lead) for policy, lead in asked]
         targets = []
@@ -241,7 +243,7 @@ def lives_of(
         for run, future in futures.items():
             found[run] = future.result()
             show(2)
-    return found
+    return found, targets[-1][1]
 
 
 _shared: dict[str, tuple[Window, EnergyAssumptions]] = {}
@@ -252,8 +254,8 @@ def _begin(window: Window, assumed: EnergyAssumptions) -> None:
     _shared["given"] = (window, assumed)
 
 
-def _foresee(policy: str, lead_s: float) -> Ints:
-    return _targets(_shared["given"][0], policy, lead_s)
+def _foresee(policy: str, lead_s: float) -> tuple[Ints, PoolCost]:
+    return _pool(_shared["given"][0], policy, lead_s)
 
 
 def _live(run: Run, ghosts: Ints, room: Ints) -> FleetCost:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ghostdesk.allocator.energy_model import HostPowerModel
 from ghostdesk.evaluate.energy_log import DesktopTimes, clipped_s, count_at, merged, overlap
-from ghostdesk.evaluate.pool_world import STEP_S
+from ghostdesk.evaluate.pool_world import STEP_S, PoolCost
 from ghostdesk.profiles.arrivals.seam import Floats
 
 _SOON_S = 60.0
@@ -114,6 +114,31 @@ def sleeping_after(
     use = use_s * world.active_use + max(awake_s - use_s, 0.0) * world.idle_use
     energy_j = seat.idle_w * awake_s + seat.slope_w * use + seat.suspended_w * asleep_s + cycle_j * wakes + server_j
     return SeatCost(starts, late, awake_s, asleep_s, wakes, server_j, energy_j)
+
+
+def pooled(times: Sequence[DesktopTimes], world: SeatWorld, pool: PoolCost, parked_s: Floats) -> SeatCost:
+    """People take any seat that is awake, and the pool's policy says how many are: a sign shows which.
+
+    As in the pool's own model, a seat that is taken wakes another one, and one that is left falls asleep.
+
+    Args:
+        times: of the seats.
+        world: see there.
+        pool: what the pool cost, with a seat's wake as its lead time.
+        parked_s: when desktops that were left open are parked on servers, shape (times, 2).
+    """
+    seat = world.seat
+    use_s = sum(clipped_s(np.stack((one.start_s, one.end_s), axis=1), world.from_s, world.until_s) for one in times)
+    on_s = sum(clipped_s(one.on_s, world.from_s, world.until_s) for one in times)
+    asleep_s = max(0.0, on_s - use_s - pool.idle_s)
+    # The wake is in the pool's idle time, and the time to fall asleep in that asleep, at their watts.
+    more_j = (seat.transition_w - seat.idle_w) * seat.wake_time_s
+    more_j += (seat.transition_w - seat.suspended_w) * seat.suspend_time_s
+    use = use_s * world.active_use + pool.idle_s * world.idle_use
+    server_j = _servers_j(parked_s, world) if len(parked_s) else 0.0
+    energy_j = seat.idle_w * (use_s + pool.idle_s) + seat.slope_w * use + seat.suspended_w * asleep_s
+    energy_j += more_j * pool.boots + server_j
+    return SeatCost(pool.starts, pool.misses, use_s + pool.idle_s, asleep_s, pool.boots, server_j, energy_j)
 
 
 def _ends(one: DesktopTimes, after_s: float) -> Floats:
