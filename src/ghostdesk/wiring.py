@@ -519,7 +519,13 @@ def _energy(settings: Settings, clock: Clock, loop: ControlLoop, plane: ControlP
     ca_file = str(chosen.signal_ca_file) if chosen.signal_ca_file else None
     source = signal_source(chosen.signal, chosen.signal_allowed_hosts, ca_file)
     model = host_power_model(settings)
-    feed = EnergyFeed(model, lambda: loop.observer.conditions, clock, source, chosen.signal_every_s)
+
+    def held() -> list[tuple[GhostState, float]]:
+        waiting = (one for one in loop.manager if one.state is not GhostState.ACTIVE)
+        seen = ((one.state, loop.observer.seen.get(one.ghost)) for one in waiting)
+        return [(state, float(one.memory_bytes)) for state, one in seen if one is not None]
+
+    feed = EnergyFeed(model, lambda: loop.observer.conditions, clock, source, chosen.signal_every_s, held)
     loop.at_this_price, plane.energy = feed.under, feed.view
     return feed
 

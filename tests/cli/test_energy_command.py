@@ -62,7 +62,7 @@ def test_this_machine_is_not_suspended_unless_the_settings_say_so() -> None:
 def test_the_status_says_what_is_modelled() -> None:
     energy = {
         "power_w": 83.2, "modelled": True, "source": "model of a server, assumed", "since_s": 0.0, "measured_kwh": 0.0,
-        "modelled_kwh": 1.25, "unknown_s": 120.0, "saved_kwh": 0.0, "hosts": "one host", "worth": 1.0,
+        "modelled_kwh": 1.25, "unknown_s": 120.0, "saved_kwh": 0.0, "hosts": "one host", "worth": 1.0, "held_w": 0.2,
         "worth_reason": "no signal", "problem": "the sensor is stuck",
     }  # fmt: skip
     lines = "\n".join(energy_lines(energy, 7_200.0))

@@ -13,6 +13,7 @@ from ghostdesk.allocator.energy_signal import EnergySignal
 from ghostdesk.control.energy_account import LONGEST_GAP_S, EnergyAccount
 from ghostdesk.control.energy_feed import EnergyFeed
 from ghostdesk.control.energy_signal_source import SignalAddress, SignalFile, signal_source
+from ghostdesk.ghosts.ghost import GhostState
 from ghostdesk.kernel.conditions import HostConditions, PowerReading
 from ghostdesk.kernel.errors import ConfigError
 
@@ -96,6 +97,12 @@ async def test_readings_of_a_sensor_calibrate_the_model() -> None:
     assert view.fitted_idle_w == pytest.approx(80.0, abs=0.5)
     assert view.fitted_busy_w == pytest.approx(140.0, abs=0.5)
     assert view.measured_kwh > 0.0
+
+
+async def test_what_waiting_ghosts_add_is_told() -> None:
+    held = [(GhostState.READY, 1024.0**3), (GhostState.CACHED, 5e9)]
+    feed = EnergyFeed(SERVER, lambda: None, Clock(), held=lambda: held)
+    assert feed.view().held_w == pytest.approx(SERVER.memory_w_per_gib)
 
 
 async def test_nothing_read_is_nothing_drawn() -> None:

@@ -162,7 +162,7 @@ def test_whatever_people_do_time_is_conserved(
     assert cost.energy_j > 0.0  # type: ignore[attr-defined]
 
 
-ASSUMED = EnergyAssumptions(slots=4, pool_policy="static:3", room_policy="static:5")
+ASSUMED = EnergyAssumptions(slots=4, pool_policy="static:3", room_policy="static:5", seat_policy="static:1")
 
 
 def test_the_report_ranks_as_it_must() -> None:

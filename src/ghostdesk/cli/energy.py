@@ -102,6 +102,7 @@ def energy_lines(energy: dict[str, Any], now_s: float) -> list[str]:
     hours = (now_s - energy["since_s"]) / 3_600.0
     lines = [
         f"Power now: {power}.",
+        f"Ghosts that wait add {energy['held_w']:.2f} W to it (modelled: their memory; frozen, they use no CPU).",
         f"Since the service began, {hours:.1f} h ago: {energy['measured_kwh']:.3f} kWh measured, "
         f"{energy['modelled_kwh']:.3f} kWh modelled; {energy['unknown_s'] / 60.0:.0f} min without readings.",
         f"Saved by hosts that slept: {energy['saved_kwh']:.3f} kWh ({energy['hosts']}).",

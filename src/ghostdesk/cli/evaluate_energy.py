@@ -173,7 +173,8 @@ def _others(assumed: EnergyAssumptions) -> list[str]:
     return [
         f"{assumed.slots} desktops in use keep {assumed.active_use:.0%} of a server's cores busy, idle ones "
         f"{assumed.idle_use:.0%}; a PC's {assumed.seat_active_use:.0%} and {assumed.seat_idle_use:.0%}",
-        f"a ghost takes {assumed.lead_s:g} s; ghosts by {assumed.pool_policy}, room by {assumed.room_policy}",
+        f"a ghost takes {assumed.lead_s:g} s; ghosts by {assumed.pool_policy}, room by "
+        f"{assumed.room_policy}, awake seats by {assumed.seat_policy}",
         f"{rules.min_awake} server is always awake; one is emptied after {rules.settle_s:g} s of room to spare "
         f"({rules.spare_slots} desktops more than foreseen), and stays awake for {rules.min_on_s:g} s once woken",
         f"moving a desktop takes {assumed.move_energy_j / 1000.0:g} kJ; a server holds {assumed.parked_a_server} "

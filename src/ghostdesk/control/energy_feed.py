@@ -15,6 +15,7 @@ from ghostdesk.allocator.service_target import ServiceTarget
 from ghostdesk.control.energy_account import EnergyAccount
 from ghostdesk.control.energy_signal_source import SignalSource
 from ghostdesk.control.energy_view import EnergyView
+from ghostdesk.ghosts.ghost import GhostState
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.conditions import HostConditions, PowerReading
 from ghostdesk.kernel.errors import GhostdeskError
@@ -34,6 +35,7 @@ class EnergyFeed:
         clock: tells the time.
         source: of the signal; None without one.
         signal_every_s: how often it is read.
+        held: state and resident bytes of each ghost that waits.
     """
 
     def __init__(
@@ -43,9 +45,11 @@ class EnergyFeed:
         clock: Clock,
         source: SignalSource | None = None,
         signal_every_s: float = 900.0,
+        held: Callable[[], Sequence[tuple[GhostState, float]]] = lambda: (),
     ) -> None:
         self._model, self._conditions, self._clock = model, conditions, clock
         self._source, self._signal_every_s = source, signal_every_s
+        self._held = held
         self._signal: EnergySignal | None = None
         self._signal_problem = ""
         self._signal_read_s = float("-inf")
@@ -121,6 +125,7 @@ class EnergyFeed:
         problems = [reading.problem if reading is not None else "", self._signal_problem]
         shown = EnergyView(
             problem="; ".join(p for p in problems if p),
+            held_w=sum(fit.model.rung_w(state, memory_bytes=held_bytes) for state, held_bytes in self._held()),
             since_s=account.since_s,
             measured_kwh=kwh(account.measured_j),
             modelled_kwh=kwh(account.modelled_j),

@@ -19,6 +19,7 @@ class EnergyView:
         source: which sensor or model.
         modelled: whether it was worked out from use instead of measured.
         problem: why a sensor was not believed, or the signal not read.
+        held_w: what ghosts that wait add to a host that is awake anyway: modelled.
         since_s: since when energy is counted.
         measured_kwh, modelled_kwh: drawn since then, by sensors and by a model.
         saved_kwh: what suspended hosts did not draw.
@@ -33,6 +34,7 @@ class EnergyView:
     source: str = ""
     modelled: bool = True
     problem: str = ""
+    held_w: float = 0.0
     since_s: float = 0.0
     measured_kwh: float = 0.0
     modelled_kwh: float = 0.0

@@ -40,6 +40,7 @@ class EnergyAssumptions:
         patience_s: for physical desktops, starts beyond this are told, too.
         static_ghosts: of the timers, that have no forecast.
         pool_policy, room_policy: which says how many ghosts to hold, and for how many starts awake servers have room.
+        seat_policy: which says how many physical seats are awake for whoever comes.
         rules: how servers are kept; `moves` is set in the scenarios.
         move_energy_j: of moving one running desktop: 4 GiB at 1 Gbit/s, and 60 W more meanwhile on both servers.
         parked_a_server, parked_a_slot: parked desktops that a server, and the room of one desktop, hold.
@@ -61,6 +62,7 @@ class EnergyAssumptions:
     static_ghosts: int = 10
     pool_policy: str = "adaptive-count:q 0.998"
     room_policy: str = "adaptive-count:q 0.999"
+    seat_policy: str = "adaptive-count:q 0.99"
     rules: FleetRules = field(default_factory=FleetRules)
     move_energy_j: float = 4_000.0
     parked_a_server: int = 100
@@ -212,7 +214,7 @@ def lives_of(
     lead_s = assumed.lead_s
     wakes_s = list(dict.fromkeys(world_of(window, assumed, run).model.wake_time_s for run in runs))
     asked = [(assumed.pool_policy, lead_s), *((assumed.room_policy, lead_s + wake_s) for wake_s in wakes_s)]
-    asked.append((assumed.pool_policy, max(assumed.seat.wake_time_s, 1.0)))
+    asked.append((assumed.seat_policy, max(assumed.seat.wake_time_s, 1.0)))
     whole, done = len(asked) + 2 * len(runs), 0
 
     def show(work: int) -> None:
