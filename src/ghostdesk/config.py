@@ -163,6 +163,8 @@ class TelemetrySettings:
 
     sources: tuple[TelemetrySource, ...] = tuple(TelemetrySource)
     sample_every_s: float = 30.0
+    retention_days: float = 730.0
+    """Events and launches that are older are deleted; 0 keeps everything."""
 
 
 @checked(frozen=True, config=_STRICT)

@@ -42,6 +42,7 @@ from ghostdesk.control.policy_feed import PolicyFeed
 from ghostdesk.control.prefetch_feed import PrefetchFeed, prefetcher_of
 from ghostdesk.control.profile_feed import ProfileFeed
 from ghostdesk.control.recover import Recovered, recover
+from ghostdesk.control.retention import age_out_every
 from ghostdesk.control.supply import Supply
 from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.control.turn import Turn
@@ -417,6 +418,10 @@ class Ghostdesk:
         self._tasks.append(asyncio.create_task(self.curves.follow_every(_FOLLOW_EVERY_S)))
         self._tasks.append(asyncio.create_task(self.user_files.follow_every()))
         self._tasks.append(asyncio.create_task(self.energy.follow_every()))
+        retention_days = self.settings.telemetry.retention_days
+        self._tasks.append(
+            asyncio.create_task(age_out_every(self.store.age_out, self.journal, self.clock, retention_days))
+        )
 
     def _fit(self) -> None:
         now_s = self.clock.now_s()

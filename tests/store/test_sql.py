@@ -242,6 +242,16 @@ def test_of_two_owners_at_once_one_wins(open_again: Callable[[], SqlStore]) -> N
         store.close()
 
 
+def test_what_is_too_old_is_let_go_and_nothing_else(store: SqlStore) -> None:
+    store.add_events([event(float(time_s)) for time_s in range(20)])
+    store.add_launch(LaunchRecord(3.0, ADA, "gimp", "shown", 0.01))
+    store.add_launch(LaunchRecord(15.0, ADA, "gimp", "shown", 0.01))
+    assert store.age_out(10.0) == 10
+    assert [e.time_s for e in store.events()] == [float(time_s) for time_s in range(10, 20)]
+    assert [record.time_s for record in store.launches()] == [15.0]
+    assert store.age_out(10.0) == 0
+
+
 # what is shown
 
 

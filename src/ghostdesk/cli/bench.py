@@ -20,6 +20,7 @@ from ghostdesk.cli.accounts import link_for
 from ghostdesk.cli.bench_contention import contention
 from ghostdesk.cli.bench_density import density
 from ghostdesk.cli.bench_forecast import forecast
+from ghostdesk.cli.bench_ingest import ingest
 from ghostdesk.cli.bench_limits import limits
 from ghostdesk.cli.bench_plan import plan
 from ghostdesk.cli.bench_pool import BenchPool, GatedPlane
@@ -36,6 +37,7 @@ from ghostdesk.wiring import Ghostdesk
 app = typer.Typer(no_args_is_help=True, help="Measure, on this machine, with real desktops and applications.")
 app.command()(density)
 app.command()(forecast)
+app.command()(ingest)
 app.command()(plan)
 app.command()(prefetch)
 app.command()(contention)

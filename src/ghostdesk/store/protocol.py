@@ -80,6 +80,10 @@ class Store(PersonalStore, BookingStore, Protocol):
         """How many there are."""
         ...
 
+    def age_out(self, before_s: float) -> int:
+        """Delete events and launches from before this time, in short transactions; returns how many events went."""
+        ...
+
     # imports
     def add_import_batch(self, events: Iterable[UsageEvent], checkpoint: ImportCheckpoint) -> int:
         """Add events and move the file's checkpoint in one transaction; returns how many were new."""

@@ -68,6 +68,23 @@ class SqlStore(SqlPersonal, SqlBookings):
             later = or_(events.c.time_s > time_s, events.c.id > row_id)
             page = query.where(events.c.time_s >= time_s, later)
 
+    def age_out(self, before_s: float) -> int:
+        """Delete events and launches from before this time; returns how many events went.
+
+        Piece by piece, each in a transaction of its own, so that nobody waits for long.
+        """
+        gone = 0
+        for table in (events, launches):
+            while True:
+                oldest = select(table.c.id).where(table.c.time_s < before_s).order_by(table.c.time_s).limit(_PAGE_ROWS)
+                count = self._execute(delete(table).where(table.c.id.in_(oldest)))
+                gone += count if table is events else 0
+                if count < _PAGE_ROWS:
+                    break
+        if gone:
+            self._forget_deleted()
+        return gone
+
     def count_events(self) -> int:
         """How many there are."""
         with self._reading() as connection:
