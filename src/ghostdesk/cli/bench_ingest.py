@@ -26,7 +26,7 @@ def ingest(
     writers: Annotated[str, typer.Option(help="Comma-separated numbers of processes that write at once.")] = "1,2",
     as_json: JsonOption = False,
 ) -> None:
-    """How many events a second the store takes in, each written to disk before its call returns; events are synthetic."""
+    """How many synthetic events a second the store takes in, each on disk before its call returns."""
     try:
         counts = tuple(int(one) for one in writers.split(","))
         if min(counts) < 1:
