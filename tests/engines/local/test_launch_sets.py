@@ -285,6 +285,18 @@ def test_what_was_no_launch_is_not_kept(root: None, tmp_path: Path) -> None:
     assert sets.of(APP) is None and "no launch" in recorder.problem
 
 
+def test_the_next_launch_in_a_ghost_ends_the_lingering_of_the_one_before(root: None, tmp_path: Path) -> None:
+    if problem := can_record():
+        pytest.skip(problem)
+    recorder = LaunchRecorder(LaunchSets(tmp_path), linger_s=1000.0)
+    recorder.begin(APP, GhostId("g1"), 0, list, only_new=True)
+    recorder.end(GhostId("g1"), 1.0, keep=True)
+    recorder.interrupt(GhostId("another"))
+    assert not recorder.settle(0.3)
+    recorder.interrupt(GhostId("g1"))
+    assert recorder.settle(20)
+
+
 def test_a_name_that_is_another_file_inside_the_ghost_is_left_out(tmp_path: Path) -> None:
     files, left_out = launch_sets_touched.touched_files({"/etc/os-release-gone": (1, 2), "/usr/bin/env": (1, 2)}, {})
     assert files == [] and left_out == {"deleted": 1, "another": 1}

@@ -14,6 +14,7 @@ from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId
 from ghostdesk.prefetch.launch_set import (
     MOST_RECORDINGS,
+    MOST_TEXT_BYTES,
     LaunchSet,
     Recording,
     add_recording,
@@ -82,7 +83,7 @@ class LaunchSets:
                 if kept is not None and kept.stamp == stamp:
                     return kept
                 try:
-                    recordings = from_text(stream.read().decode())
+                    recordings = from_text(stream.read(MOST_TEXT_BYTES + 1).decode())
                     recordings = tuple(each for each in recordings if each.app == app)
                 except ValueError as problem:
                     log.warning("the launch set %s is not used: %s; it is recorded anew", path, problem)
@@ -111,6 +112,7 @@ class LaunchSets:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_atomically(self.path(recording.app), to_text(recordings))
         self._changed.discard(recording.app)
+        self._read(recording.app)  # so that nobody who must not wait has to
 
     def add_quietly(self, recording: Recording) -> None:
         """The same, where nobody waits for it: a failure is logged."""

@@ -229,7 +229,7 @@ class Job:
         return not self.loaded.stopped
 
     def look_every(self, every_s: float, alive: Callable[[], bool]) -> None:
-        """Look at the host again and again, as slow disks take long over few bytes; and end when nobody waits for us."""
+        """Look at the host again and again (slow disks take long over few bytes), and end when nobody waits for us."""
         while not self._ended.wait(every_s):
             if not alive():
                 self.stop("told")

@@ -45,6 +45,7 @@ class LocalPrefetcher:
         self.recorder = LaunchRecorder(self.sets)
         self.cannot_record = can_record()
         self._records, self._processes = records, processes
+        self.launch_sets()  # read now, in a thread of the engine's, rather than on somebody's way
         self._shares: dict[AppId, tuple[float, float]] = {}
 
     def launch_sets(self) -> Mapping[AppId, LaunchSet]:
