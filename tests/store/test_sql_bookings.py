@@ -1,8 +1,6 @@
 """Booked classes in the database: kept whole, replaced by calendar, removed with it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +8,7 @@ from ghostdesk.allocator.bookings import Booking
 from ghostdesk.kernel.errors import NotFound
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Resources
-from ghostdesk.store.sqlite import SqliteStore
+from ghostdesk.store.sql import SqlStore
 from ghostdesk.telemetry.calendars.entries import CalendarSource
 
 EXAM = Booking(
@@ -26,14 +24,7 @@ EXAM = Booking(
 PHYSICS = Booking("physics", 500.0, 900.0, 20, "physics")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SqliteStore]:
-    made = SqliteStore(tmp_path / "state.db")
-    yield made
-    made.close()
-
-
-def test_a_booking_comes_back_as_it_was_with_a_number_of_its_own(store: SqliteStore) -> None:
+def test_a_booking_comes_back_as_it_was_with_a_number_of_its_own(store: SqlStore) -> None:
     exam, physics = store.put_booking(EXAM), store.put_booking(PHYSICS)
     assert exam == replace(EXAM, number=exam.number) and exam.number != physics.number
     assert store.bookings() == [physics, exam], "in order of start"
@@ -43,7 +34,7 @@ def test_a_booking_comes_back_as_it_was_with_a_number_of_its_own(store: SqliteSt
     assert store.bookings() == [physics]
 
 
-def test_a_calendars_bookings_are_replaced_and_what_stays_keeps_its_number(store: SqliteStore) -> None:
+def test_a_calendars_bookings_are_replaced_and_what_stays_keeps_its_number(store: SqlStore) -> None:
     by_hand = store.put_booking(EXAM)
     with pytest.raises(NotFound):
         store.replace_bookings("rooms", [PHYSICS])
