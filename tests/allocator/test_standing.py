@@ -236,6 +236,15 @@ def test_a_class_is_not_held_more_desktops_than_its_department_may_have() -> Non
     assert entry.reason.text == "4 short: the quota of physics is 2 desktops"
 
 
+def test_files_of_a_class_without_names_are_loaded_ahead() -> None:
+    plan = _plan(_rules(replace(CLASS, apps=(AppId("writer"),))))
+    assert [(wish.apps, wish.user, wish.reason) for wish in plan.prefetch] == [
+        (("writer",), None, "booked: physics 2b")
+    ]
+    named = replace(CLASS, apps=(AppId("writer"),), department="", users=frozenset({ADA}))
+    assert all(wish.user == ADA for wish in _plan(_rules(named)).prefetch), "for her it is launched"
+
+
 def test_while_warming_is_paused_a_class_that_is_not_ready_is_told_of() -> None:
     paused = replace(ROOMY, gate=WarmingGate(state=GateState.PAUSED))
     plan = _plan(_rules(CLASS), context=paused)

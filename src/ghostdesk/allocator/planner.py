@@ -106,7 +106,10 @@ class ResourceAllocator:
             pool.code,
             wishes.price,
             notes=(*draft.ahead.notes(), *_slow_lines(draft)),
-            prefetch=_prefetch(request, (*unserved, *wishes.cached)),
+            prefetch=(
+                *(standing.booked_launches() if request.context.gate.state is not GateState.PAUSED else ()),
+                *_prefetch(request, (*unserved, *wishes.cached)),
+            ),
             headroom=standing.headroom() if request.rules.enforced else None,
             holds=standing.reserved.holds,
         )

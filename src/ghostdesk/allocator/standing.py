@@ -33,6 +33,7 @@ from ghostdesk.allocator.reasons import Infeasible, Reason
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import NOTHING, Resources
+from ghostdesk.prefetch.plan import PrefetchWish
 
 BOOKED = 0.99
 """Likelihood with which somebody named in a booking is counted: behind those at the door, before any forecast."""
@@ -178,6 +179,16 @@ class Standing:
         if may < wished:
             self._short(f"{wished - may} more ghosts", code, text, resource, wished, may)
         return may
+
+    def booked_launches(self) -> tuple[PrefetchWish, ...]:
+        """Files of applications that a class will start, where nobody knows who will sit where: for those who are named
+        they are launched ahead instead."""
+        budget_bytes = self.request.policy.ladder.cached_bytes
+        return tuple(
+            PrefetchWish(hold.booking.apps, None, BOOKED, budget_bytes, f"booked: {hold.booking.name}")
+            for hold in self.reserved.holds
+            if hold.left and hold.booking.apps and not hold.booking.users
+        )
 
     def tell_booked(self, missing: int, why: str) -> None:
         """`missing` of the ghosts that are booked cannot be had now; the bookings that start last go short."""

@@ -56,7 +56,9 @@ def add(
     user: Annotated[list[str] | None, typer.Option(help="Who comes; may be given again.", show_default=False)] = None,
     application: Annotated[
         list[str] | None,
-        typer.Option("--app", help="Launched ahead for those named; may be given again.", show_default=False),
+        typer.Option(
+            "--app", help="Launched ahead for those named, loaded ahead for others; again for more.", show_default=False
+        ),
     ] = None,
     cpu_cores: Annotated[float, typer.Option(help="For each desktop; 0 as the settings say.")] = 0.0,
     memory_bytes: Annotated[float, typer.Option(help="For each desktop; 0 as the settings say.")] = 0.0,
