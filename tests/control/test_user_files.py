@@ -197,6 +197,7 @@ async def test_a_refusal_stops_it_and_deletes_what_was_kept(setting: Setting) ->
     await setting.world.plane.personal.set_consent(ADA, FILES, False)
     await setting.opens("telltale-2")
     assert not (setting.world.folder / "file-history/ada.jsonl").exists()
+    assert setting.homes.watched == {}  # a source that is off does not even look
     await setting.world.plane.personal.set_consent(ADA, FILES, True)
     await setting.opens("letter")
     assert setting.known() == ["letter"]

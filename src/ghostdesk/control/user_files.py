@@ -98,7 +98,8 @@ class _Person:
     loaded: dict[str, int]
     session: set[str]
     asked_s: dict[AppId | None, float]
-    loading: bool = False
+    lock: asyncio.Lock
+    watched: bool = False
 
 
 class UserFiles:
@@ -178,7 +179,9 @@ class UserFiles:
         """Learn what people opened since the last look, as far as they agree."""
         if self._files is None:
             return
+        await self._watch_those_who_agree()
         fresh: dict[UserId, list[FileEvent]] = {}
+        marks = dict(self._forgotten)  # from before anything is heard: what is forgotten meanwhile is not written
         for user, event in await asyncio.to_thread(self._files.events, self._clock.now_s()):
             person = self._people.get(user)
             if person is None or person.ghost.state is not GhostState.ACTIVE:
@@ -192,9 +195,8 @@ class UserFiles:
             person.model.apply(event)
             fresh.setdefault(user, []).append(event)
         for user, events in fresh.items():
-            mark = self._forgotten.get(user, 0)
             try:
-                await asyncio.to_thread(self._append, user, events, mark)
+                await asyncio.to_thread(self._append, user, events, marks.get(user, 0))
             except StoreError as error:
                 log.warning("what somebody opened is not kept: %s", error)
 
@@ -236,21 +238,32 @@ class UserFiles:
 
     async def _arrive(self, user: UserId, ghost: Ghost) -> None:
         """A ghost is a person's: learn what is known of them, watch if it is in use, and load."""
-        if not self.links.keeps(user, TelemetrySource.FILES, self._clock.now_s()):
-            return
         person = self._people.get(user)
         if person is None or person.ghost.ghost != ghost.ghost:
             mark = self._forgotten.get(user, 0)
             model = await asyncio.to_thread(self._learnt, user)
             if mark != self._forgotten.get(user, 0):
                 model = NextFiles(self._zone)
-            person = self._people[user] = _Person(ghost, model, {}, set(), {})
+            person = self._people[user] = _Person(ghost, model, {}, set(), {}, asyncio.Lock())
         person.ghost = ghost
-        if ghost.state is GhostState.ACTIVE and self._files is not None:
-            problem = await asyncio.to_thread(self._files.watch, ghost.ghost, user)
-            if problem:
-                log.info("what is opened in %s is not learnt: %s", ghost.ghost, problem)
+        await self._watch_those_who_agree()
         await self._load(user, None)
+
+    async def _watch_those_who_agree(self) -> None:
+        """Desktops in use whose owners agree are watched, and no others: a source that is off does not even look."""
+        files, now_s = self._files, self._clock.now_s()
+        if files is None:
+            return
+        for user, person in list(self._people.items()):
+            active = person.ghost.state is GhostState.ACTIVE
+            wanted = active and self.links.keeps(user, TelemetrySource.FILES, now_s)
+            if wanted == person.watched:
+                continue
+            person.watched = wanted
+            if not wanted:
+                await asyncio.to_thread(files.unwatch, user)
+            elif problem := await asyncio.to_thread(files.watch, person.ghost.ghost, user):
+                log.info("what is opened in %s is not learnt: %s", person.ghost.ghost, problem)
 
     def _learnt(self, user: UserId) -> NextFiles:
         try:
@@ -271,8 +284,14 @@ class UserFiles:
                 self._spawn(asyncio.to_thread(files.unwatch, user))
 
     async def _load(self, user: UserId, app: AppId | None) -> None:
-        person, now_s = self._people.get(user), self._clock.now_s()
-        if person is None or self._files is None or person.loading:
+        person = self._people.get(user)
+        if person is not None:
+            async with person.lock:
+                await self._load_alone(user, person, app)
+
+    async def _load_alone(self, user: UserId, person: _Person, app: AppId | None) -> None:
+        now_s = self._clock.now_s()
+        if self._files is None or self._people.get(user) is not person:
             return
         if now_s - person.asked_s.get(app, float("-inf")) < _AGAIN_AFTER_S:
             return
@@ -282,7 +301,6 @@ class UserFiles:
         choice = self._chosen(person, user, app, now_s)
         if not choice.files:
             return
-        person.loading = True
         self._echoes[user] = float("inf")
         largest = self._budget.largest_bytes
         paths = [one.path for one in choice.files]
@@ -290,7 +308,6 @@ class UserFiles:
         try:
             loaded = await self._files.load(wish)
         finally:
-            person.loading = False
             self._echoes[user] = self._clock.now_s() + _ECHO_S
         self._took(person, user, loaded, choice)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import ghostdesk
 from ghostdesk.engines.local.beneath import open_home
 from ghostdesk.engines.local.home_loader import Order, Report, load
+from ghostdesk.engines.local.io_priority import io_class
 
 MIB = 1 << 20
 
@@ -109,3 +111,24 @@ def test_the_program_reads_as_the_homes_owner_and_not_as_root(home: Path) -> Non
     home.chmod(0o700)
     report = run(order(home, "planted", "small"))
     assert (report.loaded, report.skipped) == ([["small", 1000]], [["planted", "refused"]])
+
+
+def test_the_program_works_at_the_lowest_priorities(home: Path) -> None:
+    """Read from the process while it waits for its order to be complete."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ghostdesk.engines.local.home_loader"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(Path(ghostdesk.__file__).parents[1]), "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    try:
+        assert child.stdin is not None
+        for _ in range(500):
+            if os.getpriority(os.PRIO_PROCESS, child.pid) == 19 and io_class(child.pid) in (3, -1):
+                break
+            time.sleep(0.01)
+        assert os.getpriority(os.PRIO_PROCESS, child.pid) == 19
+        assert io_class(child.pid) in (3, -1)
+        out, _ = child.communicate(json.dumps(asdict(order(home, "small"))).encode(), timeout=30)
+        assert Report(**json.loads(out)).loaded == [["small", 1000]]
+    finally:
+        child.kill()
+        child.wait()

@@ -176,7 +176,12 @@ class LocalHomeFiles:
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
-                    process.kill()  # while it waits for a server that is gone it ends when the server's mount does
+                    process.kill()
+                with contextlib.suppress(
+                    TimeoutError
+                ):  # waiting for a server that is gone, it ends when its mount does
+                    async with asyncio.timeout(_GRACE_S):
+                        await process.wait()
         if process.returncode != 0:
             lines = complaint.decode(errors="replace").strip().splitlines()
             raise OSError(lines[-1] if lines else f"it ended with {process.returncode}")

@@ -21,10 +21,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from ghostdesk.engines.local.beneath import NotOpened, data_ranges, open_beneath, open_home
+from ghostdesk.engines.local.io_priority import set_thread
+from ghostdesk.kernel.resources import Priority
 
 CHUNK_BYTES = 1024 * 1024
-_SYS_IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}
-_IDLE_CLASS = 3 << 13
 _PR_SET_PDEATHSIG = 1
 
 
@@ -118,12 +118,9 @@ def _read(handle: int, ranges: Sequence[tuple[int, int]], buffer: memoryview, go
 
 
 def lowest_priority() -> None:
-    """Last in line for the processor and the disk (ioprio_set(2), idle class), first to go when memory ends."""
+    """Last in line for the processor and the disk (its idle class), first to go when memory ends."""
     os.nice(19)
-    libc = ctypes.CDLL(None, use_errno=True)
-    number = _SYS_IOPRIO_SET.get(os.uname().machine)
-    if number is not None:
-        libc.syscall(number, 1, 0, _IDLE_CLASS)
+    set_thread(Priority.GHOST)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 
