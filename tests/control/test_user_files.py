@@ -274,6 +274,20 @@ async def test_little_memory_means_little_is_loaded(setting: Setting) -> None:
     assert (len(wish.files), wish.most_bytes) == (1, 15.0)
 
 
+async def test_what_pressure_held_back_is_loaded_when_it_is_over(setting: Setting) -> None:
+    await taught(setting, "letter")
+    setting.files.links.spare_bytes = lambda: 0.0
+    await setting.claim()
+    await setting.files.look()
+    await setting.settled()
+    assert setting.homes.loads == []
+    setting.files.links.spare_bytes = lambda: 1e9
+    for _ in range(3):
+        await setting.files.look()
+        await setting.settled()
+    assert [list(wish.files) for wish in setting.homes.loads] == [["letter"]]
+
+
 async def test_desktops_that_ran_before_are_taken_over_and_those_that_end_are_left(setting: Setting) -> None:
     await taught(setting, "letter")
     await setting.claim()

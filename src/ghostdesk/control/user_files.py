@@ -180,6 +180,9 @@ class UserFiles:
         if self._files is None:
             return
         await self._watch_those_who_agree()
+        for user, person in list(self._people.items()):
+            if None not in person.asked_s and not person.lock.locked():  # there was no room for it before
+                self._spawn(self._load(user, None))
         fresh: dict[UserId, list[FileEvent]] = {}
         marks = dict(self._forgotten)  # from before anything is heard: what is forgotten meanwhile is not written
         for user, event in await asyncio.to_thread(self._files.events, self._clock.now_s()):
@@ -295,7 +298,7 @@ class UserFiles:
             return
         if now_s - person.asked_s.get(app, float("-inf")) < _AGAIN_AFTER_S:
             return
-        if not self.links.keeps(user, TelemetrySource.FILES, now_s):
+        if not self.links.keeps(user, TelemetrySource.FILES, now_s) or self.links.spare_bytes() <= 0:
             return
         person.asked_s[app] = now_s
         choice = self._chosen(person, user, app, now_s)
