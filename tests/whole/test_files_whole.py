@@ -27,10 +27,6 @@ APP, NAME = "org.xfce.mousepad", "telltale-letter.txt"
 @pytest.fixture
 def desk() -> Iterator[Running]:
     with running() as made:
-        with made.config.open("a") as settings:
-            settings.write(
-                "[context]\nwarming_gate = false\n"
-            )  # a busy test machine would hold back what is read ahead
         made.start()
         yield made
 

@@ -180,8 +180,8 @@ class UserFiles:
         if self._files is None:
             return
         await self._watch_those_who_agree()
-        for user, person in list(self._people.items()):
-            if None not in person.asked_s and not person.lock.locked():  # there was no room for it before
+        for user, waiting in list(self._people.items()):
+            if None not in waiting.asked_s and not waiting.lock.locked():  # there was no room for it before
                 self._spawn(self._load(user, None))
         fresh: dict[UserId, list[FileEvent]] = {}
         marks = dict(self._forgotten)  # from before anything is heard: what is forgotten meanwhile is not written
