@@ -99,10 +99,10 @@ async def desk(
     here = Desk(engine, hub, ghost)
     try:
         await here.apply(Build(ghost, template, Resources()))
-        await hub.connect(ghost, engine.endpoint(ghost))
-        await hub.wait_connected(ghost, 30.0)
         if in_use:
             await here.apply(SetLimits(ghost, Resources(), Priority.PERSON))
+        await hub.connect(ghost, engine.endpoint(ghost))
+        await hub.wait_connected(ghost, 30.0)
         if user is not None:
             await here.apply(AttachHome(ghost, user))
             await here.call("bound", user=str(user), files=[])
