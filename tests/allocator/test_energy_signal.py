@@ -28,7 +28,7 @@ POLICY = PoolPolicy(DesktopTemplate(TemplateId("generic")), warm_threshold=0.3, 
     "text",
     [
         "time,value\n1970-01-01T00:00:00Z,120\n1970-01-01T01:00:00Z,90\n",
-        "Timestamp,note,Price\n0.5,x,120\n3600.5,y,90\n",
+        "Timestamp,note,Price\n1795705200,x,120\n1795708800.0,y,90\n",
         json.dumps([["1970-01-01T00:00:00+00:00", 120], ["1970-01-01T01:00:00", "90"]]),
         json.dumps({"data": [{"from": "1970-01-01T00:00Z", "intensity": {"forecast": 120}},
                              {"from": "1970-01-01T01:00Z", "intensity": {"actual": 90, "forecast": 1}}]}),

@@ -27,6 +27,7 @@ _AROUND_S = 12 * 3_600.0
 _LEAST, _MOST = 0.25, 4.0
 _DEAR, _CHEAP = 1.2, 0.8
 _STEPS_SEEN = 24
+_MOST_VALUE, _LATEST_S = 1e9, 1e11
 _LONGEST_HOLD_S = 2 * 3_600.0
 _TIME_NAMES = ("time", "from", "timestamp", "start", "datetime", "date", "utc")
 _VALUE_NAMES = ("value", "intensity", "price", "carbon", "actual", "forecast")
@@ -189,20 +190,20 @@ def _json_row(row: Any) -> tuple[Any, Any]:
     return next((lower[name] for name in _TIME_NAMES if lower.get(name) is not None), None), value
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any, most: float = _MOST_VALUE) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) and abs(number) < 1e9 else None
+    return number if math.isfinite(number) and abs(number) < most else None
 
 
 def _time_s(value: Any) -> float | None:
-    number = _number(value)
+    number = _number(value, _LATEST_S)
     if number is not None:
-        return number if 0.0 < number < 1e11 else None
+        return number if number > 0.0 else None
     if not isinstance(value, str):
         return None
     try:

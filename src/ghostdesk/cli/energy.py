@@ -99,17 +99,18 @@ def energy_lines(energy: dict[str, Any], now_s: float) -> list[str]:
     """The status in sentences."""
     how = "modelled" if energy["modelled"] else "measured"
     power = "unknown" if energy["power_w"] is None else f"{energy['power_w']:.0f} W, {how} ({energy['source']})"
-    hours = (now_s - energy["since_s"]) / 3_600.0
+    minutes = max(now_s - energy["since_s"], 0.0) / 60.0
+    since = f"{minutes:.0f} min" if minutes < 120.0 else f"{minutes / 60.0:.1f} h"
     lines = [
         f"Power now: {power}.",
         f"Ghosts that wait add {energy['held_w']:.2f} W to it (modelled: their memory; frozen, they use no CPU).",
-        f"Since the service began, {hours:.1f} h ago: {energy['measured_kwh']:.3f} kWh measured, "
+        f"Since the service began, {since} ago: {energy['measured_kwh']:.3f} kWh measured, "
         f"{energy['modelled_kwh']:.3f} kWh modelled; {energy['unknown_s'] / 60.0:.0f} min without readings.",
         f"Saved by hosts that slept: {energy['saved_kwh']:.3f} kWh ({energy['hosts']}).",
-        f"Worth of a watt: {energy['worth']:.2f} ({energy['worth_reason']}).",
+        f"Worth of a watt: {energy['worth']:.2f} ({energy['worth_reason'].rstrip('.')}).",
     ]
     if energy["problem"]:
-        lines.append(f"Problem: {energy['problem']}.")
+        lines.append(f"Problem: {energy['problem'].rstrip('.')}.")
     return lines
 
 
