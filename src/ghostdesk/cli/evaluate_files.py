@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,22 +11,27 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ghostdesk.cli.common import err, out, zone_named
+from ghostdesk.cli.common import ConfigOption, err, out, settings_of, zone_named
+from ghostdesk.config import Settings
 from ghostdesk.evaluate.files import FilesReport, evaluate_files
 from ghostdesk.evaluate.files_reading import FileLog, read_file_log
 from ghostdesk.evaluate.json_out import check_folder, write_json
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.resources import MIB
 from ghostdesk.prefetch.choose_files import FileBudget
+from ghostdesk.wiring import file_histories
 
 _BUDGETS_MIB = "0.5,2,8,32"
 
 
 def files(
     file: Annotated[
-        Path,
-        typer.Argument(help="CSV (plain or compressed): user,time,app,path,size_bytes.", show_default=False),
-    ],
+        Path | None,
+        typer.Argument(
+            help="CSV (plain or compressed): user,time,app,path,size_bytes; what this service keeps without one.",
+            show_default=False,
+        ),
+    ] = None,
     budgets_mib: Annotated[
         str, typer.Option("--budgets", help="MiB that may be loaded for a person and session, comma-separated.")
     ] = _BUDGETS_MIB,
@@ -40,6 +46,7 @@ def files(
     json_to: Annotated[
         Path | None, typer.Option("--json", help="Write everything to this file; - is standard output.")
     ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Files loaded ahead: hit rate and wasted bytes, against simple rules and a clairvoyant bound.
 
@@ -47,14 +54,15 @@ def files(
     warmed, and again when an application comes into use, with what is left of the budget. A **hit** is a first opening
     in a session of a file that was loaded; **wasted** is what was loaded and not opened in the session.
 
-    No log of real people's files is at hand or leaves a desktop: `ghostdesk simulate history --files FILE` makes a
-    synthetic one up, and a file of the same columns that you recorded yourself is read alike.
+    Without FILE, what this service has learnt of people who agree is judged, on this machine; no name is printed or
+    written. `ghostdesk simulate history --files FILE` makes a synthetic log up, and a file of the same columns that you
+    recorded yourself is read alike.
     """
     zone = zone_named(timezone)
     budgets = [FileBudget(one * MIB, least_probability=least_probability) for one in _numbers(budgets_mib)]
     check_folder(json_to)
-    with err.status(f"reading {file}"):
-        log = read_file_log(file, zone)
+    with err.status("reading"):
+        log = read_file_log(file, zone) if file is not None else _own_log(settings_of(config))
     if users_limit:
         kept = list(log.people)[:users_limit]
         log = FileLog({user: log.people[user] for user in kept}, log.source, log.notes)
@@ -70,7 +78,20 @@ def files(
     for sentence in (*files_sentences(report), *report.notes):
         console.print(sentence, markup=False, highlight=False)
     if json_to is not None:
-        write_json({"source": str(file), "report": report, "rates": _rates(report)}, json_to, sys.stdout)
+        write_json(
+            {"source": str(file) if file else "this service", "report": report, "rates": _rates(report)},
+            json_to,
+            sys.stdout,
+        )
+
+
+def _own_log(settings: Settings) -> FileLog:
+    """What is kept of everybody; raises `ConfigError` where that is nothing."""
+    histories, now_s = file_histories(settings), time.time()
+    people = {str(user): histories.load(user, now_s).opens for user in histories.users()}
+    if not any(people.values()):
+        raise ConfigError("This service has learnt of no opened files.", "Give a log: user,time,app,path,size_bytes.")
+    return FileLog(people, "", ("Judged is what this service keeps, of people who agree to it.",))
 
 
 def files_table(report: FilesReport) -> Table:
