@@ -123,7 +123,10 @@ async def run_contention_bench(
         GhostdeskError: the person's desktop cannot be built. A ghost that cannot is told in the report.
     """
     progress("building the person's desktop")
-    async with desk(engine, hub, GhostId("benchperson"), _TEMPLATE, _PERSON) as here, AsyncExitStack() as stack:
+    async with (
+        desk(engine, hub, GhostId("benchperson"), _TEMPLATE, _PERSON, in_use=True) as here,
+        AsyncExitStack() as stack,
+    ):
         await here.apply(SetLimits(here.ghost, NOTHING, Priority.PERSON))
         installed = await here.installed()
         editor = next((each for each in _EDITOR.apps if each in installed), None)
@@ -171,7 +174,8 @@ async def _warm(
     """One ghost from nothing to warm: built, bound, its application launched hidden, frozen."""
     begin_s = time.monotonic()
     try:
-        here: Desk = await stack.enter_async_context(desk(engine, hub, ghost, _TEMPLATE, UserId(f"bench-{ghost}")))
+        made = desk(engine, hub, ghost, _TEMPLATE, UserId(f"bench-{ghost}"))
+        here: Desk = await stack.enter_async_context(made)
         await here.apply(SetLimits(ghost, limits, Priority.GHOST))
         await here.call("launch", app=app, hidden=True, files=[])
         await here.apply(Freeze(ghost))

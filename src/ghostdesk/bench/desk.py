@@ -98,11 +98,9 @@ async def desk(
     """
     here = Desk(engine, hub, ghost)
     try:
-        await here.apply(Build(ghost, template, Resources()))
-        if in_use:
-            await here.apply(SetLimits(ghost, Resources(), Priority.PERSON))
+        await here.apply(Build(ghost, template, Resources(), Priority.PERSON if in_use else Priority.GHOST))
         await hub.connect(ghost, engine.endpoint(ghost))
-        await hub.wait_connected(ghost, 30.0)
+        await hub.wait_connected(ghost, AGENT_TIMEOUT_S)
         if user is not None:
             await here.apply(AttachHome(ghost, user))
             await here.call("bound", user=str(user), files=[])

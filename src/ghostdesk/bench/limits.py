@@ -13,7 +13,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,7 @@ for line in sys.stdin:
         print(len(held), flush=True)
 """
 """Told how many MiB more to hold, again and again; says each that it holds."""
+RESOURCES = ("cpu", "memory", "network out", "network in", "storage")
 _NEAR, _BEYOND = 8, 24
 """MiB: the load is taken this near to the limit before the claim, and this far beyond it after."""
 
@@ -174,6 +175,7 @@ async def run_limits_bench(
     *,
     folder: Path,
     rounds: int = 5,
+    only: Collection[str] = (),
     progress: Callable[[str], None] = lambda _: None,
 ) -> LimitsReport:
     """Load each resource in a real ghost, limited and lifted, `rounds` times.
@@ -183,6 +185,7 @@ async def run_limits_bench(
         provenance: where and when, see `host.this_host`.
         folder: on the disk that homes are on; a file of 64 MiB is written there.
         rounds: of each resource.
+        only: names of resources; all when empty.
         progress: told each step in a few words.
 
     Raises:
@@ -191,10 +194,12 @@ async def run_limits_bench(
     """
     loaded: list[Loaded] = []
     missing: list[tuple[str, str]] = []
-    async with desk(engine, hub, GhostId("benchlimits"), _TEMPLATE) as here, _peer() as (host, port):
+    async with desk(engine, hub, GhostId("benchlimits"), _TEMPLATE, in_use=True) as here, _peer() as (host, port):
         if not host:
             missing.append(("network", "this host has no address but loopback's, which ghosts may not reach"))
         for kind in _kinds(host, port, folder):
+            if only and kind.name not in only:
+                continue
             for number in range(1, rounds + 1):
                 progress(f"{kind.name}: round {number} of {rounds}")
                 try:

@@ -9,16 +9,18 @@ import typer
 from rich.table import Table
 
 from ghostdesk.bench.host import Provenance
-from ghostdesk.bench.limits import LimitsReport, Loaded, run_limits_bench
+from ghostdesk.bench.limits import RESOURCES, LimitsReport, Loaded, run_limits_bench
 from ghostdesk.bench.stats import Summary
 from ghostdesk.cli.bench_running import Progress, with_engine
 from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
+from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.kernel.resources import MIB
 from ghostdesk.wiring import Ghostdesk
 
 
 def limits(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each resource, of about four seconds.")] = 5,
+    only: Annotated[str, typer.Option(help="Comma-separated resources; all by default.")] = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -28,12 +30,17 @@ def limits(
     fast as it does without a limit. Needs root.
     """
     settings = settings_of(config)
+    wanted = [name.strip() for name in only.split(",") if name.strip()]
+    if unknown := sorted(set(wanted) - set(RESOURCES)):
+        raise ConfigError(f"There is no resource {unknown[0]!r}.", f"Resources: {', '.join(RESOURCES)}.")
 
     async def work(desk: Ghostdesk, progress: Progress, origin: Provenance) -> LimitsReport:
         folder = desk.settings.state.directory / "load"
         folder.mkdir(mode=0o777)
         folder.chmod(0o777)
-        return await run_limits_bench(desk.engine, desk.hub, origin, folder=folder, rounds=rounds, progress=progress)
+        return await run_limits_bench(
+            desk.engine, desk.hub, origin, folder=folder, rounds=rounds, only=wanted, progress=progress
+        )
 
     report = with_engine(settings, 0, work)
     if as_json:

@@ -31,10 +31,12 @@ from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import Conflict, EngineError, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import AppId, GhostId
+from ghostdesk.kernel.resources import Priority
 from ghostdesk.store.protocol import Claim
 
 log = logging.getLogger(__name__)
-AGENT_START_TIMEOUT_S = 15.0
+AGENT_START_TIMEOUT_S = {Priority.PERSON: 15.0, Priority.GHOST: 60.0}
+"""A ghost runs only where nobody else wants to: on a busy host its agent takes its time, and nobody waits for it."""
 
 Listener = Callable[[Step, GhostEvent, Sequence[Outcome]], None]
 """Told of every change: the step, the event that caused it, and the outcomes of the commands that led to the event."""
@@ -173,16 +175,16 @@ class Executor:
             await self._agents.disconnect(command.ghost)
         outcome = await self._engine.apply(command)
         if isinstance(command, Build) and outcome.ok:
-            return await self._await_agent(outcome)
+            return await self._await_agent(outcome, command.priority)
         return outcome
 
-    async def _await_agent(self, built: Outcome) -> Outcome:
+    async def _await_agent(self, built: Outcome, priority: Priority) -> Outcome:
         """A desktop counts as built when its agent has shown its credential."""
         started_s = self._clock.now_s()
         ghost = built.command.ghost
         try:
             await self._agents.connect(ghost, self._engine.endpoint(ghost))
-            await self._agents.wait_connected(ghost, AGENT_START_TIMEOUT_S)
+            await self._agents.wait_connected(ghost, AGENT_START_TIMEOUT_S[priority])
         except GhostdeskError as error:
             return Outcome(built.command, error, built.duration_s)
         duration_s = built.duration_s + self._clock.now_s() - started_s
