@@ -53,6 +53,7 @@ class Running:
         self.config.write_text(
             f"[server]\nport = {self.port}\n[state]\ndirectory = '{self.state}'\nrun_directory = '{self.run}'\n"
             "[forecast]\ntick_s = 0.5\n"
+            "[engine]\nghosts_yield = false\n"  # the same: ghosts that yield get ready late on a busy machine
             "[context]\ncpu_pressure = [0.4, 2, 3]\nio_pressure = [0.2, 2, 3]\n"  # whatever runs beside the tests
             "[pool]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items())
         )

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ghostdesk.bench.rfb import RfbClient
 from ghostdesk.engines.protocol import Endpoint, Engine
-from ghostdesk.ghosts.commands import AttachHome, Build, Destroy, EngineCommand, Outcome, SetLimits, Thaw
+from ghostdesk.ghosts.commands import AttachHome, Build, Destroy, EngineCommand, Outcome, Thaw
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, GhostId, UserId

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -131,5 +132,5 @@ async def load(uid: int, code: str, arguments: Sequence[str] = ()) -> AsyncItera
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                process.kill()
+                os.kill(process.pid, signal.SIGKILL)  # `kill()` might collect it itself, and asyncio would complain
             await process.wait()
