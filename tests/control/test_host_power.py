@@ -1,8 +1,13 @@
 """Putting hosts to sleep and waking them: packets on a real socket, programs that fail, the operator's switch."""
 
 import asyncio
+import base64
+import shutil
 import socket
 import sys
+import threading
+from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ghostdesk.allocator.energy_hosts import HostState
-from ghostdesk.control.host_power import CommandPower, LocalSuspend, TwoWays, WakeOnLan, ipmi, magic_packet
+from ghostdesk.control.host_power import CommandPower, LocalSuspend, TwoWays, WakeOnLan, ipmi, magic_packet, redfish
 from ghostdesk.kernel.errors import ConfigError, EngineError, MissingRequirement
 from ghostdesk.kernel.ids import HostId
 
@@ -84,6 +89,71 @@ async def test_hostile_names_missing_programs_and_unset_commands_are_errors() ->
 def test_the_password_of_ipmi_is_never_an_argument() -> None:
     power = ipmi("operator", "/etc/ghostdesk/bmc")
     assert all("-f" in words and "-P" not in words for words in (power.suspend_command, power.wake_command))
+
+
+async def test_a_redfish_system_tells_its_power_state_among_much_else() -> None:
+    for told, state in (("On", HostState.ON), ("Off", HostState.SUSPENDED)):
+        answer = f'{{"IndicatorLED": "Off", "Boot": "on", "PowerState": "{told}"}}'
+        power = CommandPower(state_command=(sys.executable, "-c", f"print({answer!r})"))
+        assert await power.state(A) is state
+
+
+async def test_redfish_calls_go_over_https_and_hold_no_password(tmp_path: Path) -> None:
+    power = redfish("/etc/ghostdesk/bmc.curl", "System.Embedded.1")
+    assert power.wake_command[-1] == "https://{host}/redfish/v1/Systems/System.Embedded.1/Actions/ComputerSystem.Reset"
+    assert '{"ResetType": "On"}' in power.wake_command
+    assert "=https" in power.state_command
+    with pytest.raises(ConfigError, match="no id"):
+        redfish("x", "../Managers/1")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+async def test_a_real_redfish_like_server_is_asked_with_the_account_of_the_file(tmp_path: Path) -> None:
+    """curl itself, against a server that stands in for a controller (plain HTTP on loopback, so `=https` is lifted)."""
+    asked: list[tuple[str, str, bytes]] = []
+
+    class Controller(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(b'{"PowerState": "Off", "IndicatorLED": "On"}')
+
+        def do_POST(self) -> None:
+            self._answer(b"{}")
+
+        def _answer(self, body: bytes) -> None:
+            asked.append(
+                (self.path, self.headers["Authorization"], self.rfile.read(int(self.headers["Content-Length"] or 0)))
+            )
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    config = tmp_path / "bmc.curl"
+    config.write_text('user = "operator:secret"\n')
+    with ThreadingHTTPServer(("127.0.0.1", 0), Controller) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+
+        def here(words: Sequence[str]) -> list[str]:
+            told = [word.replace("https://", "http://").replace("=https", "=http") for word in words]
+            return [word.replace("{host}", f"{{host}}:{server.server_port}") for word in told]
+
+        real = redfish(str(config))
+        power = CommandPower(here(real.suspend_command), here(real.wake_command), here(real.state_command))
+        host = HostId("127.0.0.1")
+        assert await power.state(host) is HostState.SUSPENDED
+        await power.wake(host)
+        await power.suspend(host)
+        server.shutdown()
+    account = "Basic " + base64.b64encode(b"operator:secret").decode()
+    system = "/redfish/v1/Systems/1"
+    assert asked == [
+        (system, account, b""),
+        (f"{system}/Actions/ComputerSystem.Reset", account, b'{"ResetType": "On"}'),
+        (f"{system}/Actions/ComputerSystem.Reset", account, b'{"ResetType": "GracefulShutdown"}'),
+    ]
 
 
 async def test_this_machine_is_suspended_only_when_allowed_and_nobody_works(tmp_path: Path) -> None:

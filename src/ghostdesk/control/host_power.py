@@ -23,7 +23,9 @@ WAKE_PORT = 9
 """Discard: where magic packets go by custom. The network card looks at every frame, whatever its port."""
 _COMMAND_TIMEOUT_S = 20.0
 _MAC = re.compile(r"[0-9a-f]{2}([:-]?)[0-9a-f]{2}(\1[0-9a-f]{2}){4}", re.IGNORECASE)
-_MOST_OUTPUT_BYTES = 2_000
+_MOST_OUTPUT_BYTES = 256_000
+_POWER_STATE = re.compile(r'"powerstate"\s*:\s*"(\w+)"')
+_SYSTEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 class HostPower(Protocol):
@@ -110,7 +112,7 @@ class CommandPower:
 
     Args:
         suspend_command, wake_command, state_command: programs with their arguments; `{host}` becomes the host's name.
-            The state command prints a line that has "on" or "off" in it. Empty: it cannot be done.
+            The state command prints a line that has "on" or "off" in it, or a Redfish system. Empty: it cannot be done.
         timeout_s: after which a program is ended.
     """
 
@@ -130,6 +132,8 @@ class CommandPower:
     async def state(self, host: HostId) -> HostState:
         """See `HostPower.state`."""
         told = (await self._run(self.state_command, host, "be asked")).lower()
+        redfish = _POWER_STATE.search(told)
+        told = redfish.group(1) if redfish is not None else told
         if re.search(r"\bon\b", told):
             return HostState.ON
         if re.search(r"\b(off|suspended|standby|sleep(ing)?)\b", told):
@@ -170,6 +174,31 @@ def ipmi(user: str, password_file: str) -> CommandPower:
     """Power calls by ipmitool to the controller named as the host is; the password stays in its file."""
     base = ("ipmitool", "-I", "lanplus", "-H", "{host}", "-U", user, "-f", password_file, "chassis", "power")
     return CommandPower((*base, "soft"), (*base, "on"), (*base, "status"))
+
+
+def redfish(curl_config: str, system: str = "1", timeout_s: float = _COMMAND_TIMEOUT_S) -> CommandPower:
+    """Power calls by curl to the Redfish service of the controller named as the host is (DMTF DSP0266): a graceful
+    shutdown, a start, and the system's power state.
+
+    Args:
+        curl_config: a file of curl's that holds the account (`user = "NAME:PASSWORD"`) and, where needed, `cacert`;
+            readable for its owner only. So the password is on no command line.
+        system: the id of the computer system.
+        timeout_s: see `CommandPower`.
+
+    Raises:
+        ConfigError: the id could name something else.
+    """
+    if not _SYSTEM.fullmatch(system):
+        raise ConfigError(f"{system!r} is no id of a Redfish system.", "It is the last part of its address, such as 1.")
+    base = ("curl", "--silent", "--fail", "--proto", "=https", "--max-time", f"{timeout_s:g}", "--config", curl_config)
+    url = f"https://{{host}}/redfish/v1/Systems/{system}"
+
+    def reset(kind: str) -> tuple[str, ...]:
+        body = ("--header", "Content-Type: application/json", "--data", f'{{"ResetType": "{kind}"}}')
+        return (*base, *body, f"{url}/Actions/ComputerSystem.Reset")
+
+    return CommandPower(reset("GracefulShutdown"), reset("On"), (*base, url), timeout_s + 1.0)
 
 
 @dataclass(frozen=True)
