@@ -29,6 +29,7 @@ TEMPLATE = DesktopTemplate(TemplateId("generic"))
 POLICY = PoolPolicy(TEMPLATE, floor=3, ceiling=12)
 ALICE, BOB, CAROL = UserId("alice"), UserId("bob"), UserId("carol")
 USERS = (ALICE, BOB, CAROL)
+UNKNOWN = UserId("somebody new")
 PAUSED = WarmingGate(state=GateState.PAUSED, code="memory", text="Warming is paused: memory pressure is 23 %.")
 SLOW = WarmingGate(state=GateState.SLOW, code="io", text="Warming is slowed down.")
 
@@ -128,7 +129,7 @@ def worlds(draw: st.DrawFn) -> tuple[tuple[Ghost, ...], tuple[UsageCurve, ...], 
             owner = draw(st.sampled_from(USERS))
         ghosts.append(ghost(f"g{number}", state, owner, pending=pending))
     curves = tuple(curve(user, draw(st.floats(0.0, 1.0)), "editor") for user in USERS)
-    return tuple(ghosts), curves, frozenset(draw(st.sets(st.sampled_from(USERS)))), draw(st.integers(0, 3))
+    return tuple(ghosts), curves, frozenset(draw(st.sets(st.sampled_from((*USERS, UNKNOWN))))), draw(st.integers(0, 3))
 
 
 @given(worlds(), st.sampled_from([PAUSED, SLOW]), st.booleans())

@@ -113,7 +113,14 @@ def test_between_the_thresholds_nothing_changes() -> None:
 
 @pytest.mark.parametrize(
     ("code", "state"),
-    [("oom-kill", PAUSED), ("read-only", PAUSED), ("disk-full", PAUSED), ("hot", SLOW), ("clock-set", OPEN)],
+    [
+        ("oom-kill", PAUSED),
+        ("read-only", PAUSED),
+        ("disk-full", PAUSED),
+        ("hot", SLOW),
+        ("clock-set", OPEN),
+        ("limit-kill", OPEN),
+    ],
 )
 def test_a_failing_host_is_spared_for_a_while(code: str, state: GateState) -> None:
     run = Run()
@@ -168,7 +175,7 @@ READINGS = st.builds(
     lambda level, code, fault: told(level, code, *([HostFault(fault, "x")] if fault else [])),
     st.floats(0.0, 1.0),
     st.sampled_from([gauge.code for gauge in GAUGES]),
-    st.sampled_from([None, None, None, "oom-kill", "hot", "clock-set", "unheard-of"]),
+    st.sampled_from([None, None, None, "oom-kill", "limit-kill", "hot", "clock-set", "unheard-of"]),
 )
 JOLTS = st.lists(st.tuples(st.one_of(st.none(), READINGS), st.floats(-50.0, 50.0)), max_size=40)
 

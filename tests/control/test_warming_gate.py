@@ -99,6 +99,16 @@ async def test_somebody_at_the_door_gets_a_desktop_built_while_it_is_paused(worl
     assert count(world) == 1
 
 
+async def test_somebody_at_the_door_of_whom_nothing_is_known_gets_one_too(world: World) -> None:
+    world.host.conditions = PRESSED
+    await world.pass_time(20)
+    assert await world.clock.run(world.plane.prepare_desktop(CAROL)) is None
+    await world.pass_time(20)
+    assert Counter(world.states().values()) == {"ready": 1}
+    handle = await world.clock.run(world.plane.open_desktop(CAROL))
+    assert handle.path == "ready"
+
+
 async def test_a_desktop_in_use_is_not_touched(world: World) -> None:
     handle = await world.clock.run(world.plane.open_desktop(ALICE))
     await world.clock.run(world.plane.launch(ALICE, AppId("editor")))

@@ -28,9 +28,10 @@ def desk() -> Iterator[Running]:
 
 @pytest.fixture
 def load() -> Iterator[None]:
-    """A little more work than processors, at an ordinary priority."""
+    """A little more work than processors; it waits for everything else, and its waiting is pressure."""
     burning = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(len(os.sched_getaffinity(0)) + 1)
+        subprocess.Popen(["nice", "-n", "19", sys.executable, "-c", "while True: pass"])
+        for _ in range(len(os.sched_getaffinity(0)) + 1)
     ]
     yield
     for process in burning:

@@ -269,6 +269,14 @@ def _begin_mode(draft: _Draft, ghost: Ghost, curve: UsageCurve) -> bool:
     return False
 
 
+def _here_without(draft: _Draft) -> int:
+    """People who wait, or stand at the door, and have no desktop: those of whom nothing is known, too."""
+    request = draft.request
+    owners = {ghost.owner for ghost in request.ghosts if ghost.state is not GhostState.DRAINING}
+    bound = {action.event.user for action in draft.actions if isinstance(action.event, BindRequested)}
+    return request.waiting + len(request.expected - request.excluded - owners - bound)
+
+
 def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish], standing: Standing) -> None:
     """Wake or build until the pool is at its target and every personal wish has a ghost coming. What comes first is for
     those who wait."""
@@ -277,8 +285,7 @@ def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish], standing:
     coming = sum(1 for g in draft.unowned if g.coming)
     short = pool.target + len(unserved) + request.waiting - on_hand - coming
     booked = min(max(short, 0), max(0, standing.held_for_classes - on_hand - coming))
-    here = request.waiting + sum(1 for wish in unserved if wish.user in request.expected)
-    urgent = min(max(here - on_hand - coming, 0), max(short, 0))
+    urgent = min(max(_here_without(draft) - on_hand - coming, 0), max(short, 0))
     short = urgent + draft.ahead.take(short - urgent)
     parked = draft.free(GhostState.PARKED)[: max(short, 0)]
     for ghost in parked:

@@ -47,7 +47,8 @@ class HostFault:
     """Something that is wrong with a host.
 
     Args:
-        code: "oom-kill", "read-only", "disk-full", "hot" or "clock-set"; an engine may add others.
+        code: "oom-kill" (the host ran out of memory), "limit-kill" (a process reached its own limit), "read-only",
+            "disk-full", "hot" or "clock-set"; an engine may add others.
         text: what happened, for people.
     """
 

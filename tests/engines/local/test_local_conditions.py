@@ -58,7 +58,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MadeUpHost
     for resource, some in (("cpu", 40.0), ("memory", 5.0), ("io", 7.5)):
         made.put(f"proc/pressure/{resource}", PSI.format(some=some))
     made.put("proc/meminfo", MEMINFO)
-    made.put("proc/vmstat", "pswpin 0\npswpout 0\noom_kill 2\n")
+    made.put("proc/vmstat", "pswpin 0\npswpout 0\nallocstall_dma 1\nallocstall_normal 4\noom_kill 2\n")
     made.put("proc/stat", "cpu  100 0 100 800 0 0 0 0 0 0\ncpu0 100 0 100 800 0 0 0 0 0 0\n")
     made.put("proc/net/dev", NET.format(into=1000, out=500))
     number = tmp_path.stat().st_dev
@@ -112,7 +112,7 @@ def test_faults_are_told_once(host: MadeUpHost) -> None:
     reader = host.reader()
     reader.read()
     host.pass_s(5.0)
-    host.put("proc/vmstat", "oom_kill 5\n")
+    host.put("proc/vmstat", "allocstall_dma 1\nallocstall_normal 90\noom_kill 5\n")
     host.put("sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count", "4\n")
     assert {fault.code: fault.text for fault in reader.read().faults} == {
         "oom-kill": "the kernel killed 3 processes for want of memory",
@@ -120,6 +120,14 @@ def test_faults_are_told_once(host: MadeUpHost) -> None:
     }
     host.pass_s(5.0)
     assert reader.read().faults == ()
+
+
+def test_a_process_that_reached_its_own_limit_is_not_the_hosts_fault(host: MadeUpHost) -> None:
+    reader = host.reader()
+    reader.read()
+    host.put("proc/vmstat", "allocstall_dma 1\nallocstall_normal 4\noom_kill 3\n")
+    (fault,) = reader.read().faults
+    assert (fault.code, fault.text) == ("limit-kill", "the kernel killed a process at a memory limit of its own")
 
 
 @pytest.mark.parametrize(("clock_s", "words"), [(3605.0, "forward by 3600 s"), (-95.0, "back by 100 s")])

@@ -59,6 +59,16 @@ def parse_counter(text: str, name: str) -> int:
     raise ValueError(f"it has no {name}")
 
 
+def parse_counters(text: str, prefix: str) -> int:
+    """The sum of the counters whose names begin with `prefix`; 0 where there is none."""
+    total = 0
+    for line in text.splitlines():
+        name, _, number = line.partition(" ")
+        if name.startswith(prefix):
+            total += max(int(number), 0)
+    return total
+
+
 def parse_zram_memory(mm_stat: str) -> int:
     """Memory that a zram device takes, from its mm_stat (kernel: admin-guide/blockdev/zram.rst, mem_used_total)."""
     parts = mm_stat.split()

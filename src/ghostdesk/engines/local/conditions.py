@@ -18,6 +18,7 @@ import psutil
 from ghostdesk.engines.local.condition_files import (
     host_cards,
     parse_counter,
+    parse_counters,
     parse_pressure,
     sum_of,
     throttle_counters,
@@ -218,10 +219,16 @@ class ConditionsReader:
         return {"network_in_bytes_per_s": into / self._elapsed_s, "network_out_bytes_per_s": out / self._elapsed_s}
 
     def _kills(self) -> Fields:
-        (killed,) = self._since("kills", parse_counter((self._proc / "vmstat").read_text(), "oom_kill"))
+        """Kills for want of the host's memory. A process that reached the limit of its own cgroup is killed, too, but
+        without any allocation that stalled for the whole host."""
+        text = (self._proc / "vmstat").read_text()
+        killed, stalled = self._since("kills", parse_counter(text, "oom_kill"), parse_counters(text, "allocstall"))
         if killed > 0:
             what = "a process" if killed == 1 else f"{killed:.0f} processes"
-            self._faults.append(HostFault("oom-kill", f"the kernel killed {what} for want of memory"))
+            if stalled > 0:
+                self._faults.append(HostFault("oom-kill", f"the kernel killed {what} for want of memory"))
+            else:
+                self._faults.append(HostFault("limit-kill", f"the kernel killed {what} at a memory limit of its own"))
         return {}
 
     def _heat(self) -> Fields:
