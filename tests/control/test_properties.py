@@ -1,14 +1,16 @@
 """The whole control plane under random people, deaths and failures: what must hold whatever happens."""
 
 import asyncio
-import contextlib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import hypothesis.strategies as st
-from control_world import World
+from control_world import START_S, World
 from hypothesis import given, settings
 
+from ghostdesk.allocator.bookings import Booking
+from ghostdesk.allocator.capacity import UNRULED, CapacityRules
+from ghostdesk.allocator.quotas import GhostQuota, Quota, Quotas
 from ghostdesk.ghosts.commands import AttachHome, Build, Destroy, LaunchHidden
 from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, UserId
@@ -54,13 +56,32 @@ async def _do(world: World, deed: tuple[str, object]) -> None:
             await world.pass_time(arg)
 
 
-async def _live(deeds: list[tuple[str, object]], folder: Path) -> None:
+RULED = CapacityRules(
+    quotas=Quotas(departments={"physics": Quota(desktops=2)}, ghosts=GhostQuota(desktops=2)),
+    departments=dict.fromkeys(USERS[:3], "physics"),
+    bookings=(
+        Booking("class", START_S + 20, START_S + 900, 2, department="physics", number=1),
+        Booking("exam", START_S + 60, START_S + 1200, 1, users=frozenset(USERS[3:]), apps=(AppId("editor"),), number=2),
+    ),
+)
+
+
+def _in_use(world: World, department: str) -> int:
+    users = [g.owner for g in world.manager if g.state.value == "active" and g.owner is not None]
+    return sum(world.rules.department_of(user) == department for user in users)
+
+
+async def _live(deeds: list[tuple[str, object]], folder: Path, rules: CapacityRules) -> None:
     world = World(folder, floor=1, ceiling=4)
+    world.rules = rules
     owner_of: dict[str, str] = {}
     try:
         for deed in deeds:
-            with contextlib.suppress(GhostdeskError):  # a refusal is an answer; what must hold is below
+            try:
                 await _do(world, deed)
+            except GhostdeskError as refused:  # an answer; what must hold is below
+                assert refused.cause
+            assert not rules.enforced or _in_use(world, "physics") <= 2, "a department beyond its quota"
             for desktop in world.host.desktops.values():
                 if desktop.owner is not None:
                     assert owner_of.setdefault(desktop.ghost, desktop.owner) == desktop.owner, "a second owner"
@@ -79,7 +100,9 @@ async def _live(deeds: list[tuple[str, object]], folder: Path) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(DEEDS, max_size=25))
-def test_whatever_happens_no_ghost_has_two_owners_and_the_pool_recovers(deeds: list[tuple[str, object]]) -> None:
+@given(st.lists(DEEDS, max_size=25), st.sampled_from([UNRULED, RULED]))
+def test_whatever_happens_no_ghost_has_two_owners_quotas_hold_and_the_pool_recovers(
+    deeds: list[tuple[str, object]], rules: CapacityRules
+) -> None:
     with TemporaryDirectory() as folder:
-        asyncio.run(_live(deeds, Path(folder)))
+        asyncio.run(_live(deeds, Path(folder), rules))
