@@ -229,7 +229,7 @@ class ContextSettings:
     dwell_s: float = 30.0
     """How long all must be well before warming gets one step nearer to usual."""
     fault_hold_s: float = 60.0
-    preconnect_picture_bytes: float = 400e3
+    preconnect_picture_bytes: float = 200e3
     preconnect_budget_s: float = 2.0
     """Browsers whose line needs longer than this for a picture are not connected ahead of time."""
 

@@ -333,7 +333,7 @@ def link_rules(settings: Settings) -> LinkRules:
     if not (0.0 <= picture_bytes < math.inf and budget_s > 0.0):
         raise ConfigError(
             "context.preconnect_picture_bytes must be 0 or more, and context.preconnect_budget_s above 0.",
-            "Give bytes, such as 400000, and seconds, such as 2.",
+            "Give bytes, such as 200000, and seconds, such as 2.",
         )
     return LinkRules(picture_bytes, budget_s)
 

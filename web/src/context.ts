@@ -25,7 +25,7 @@ function gaugeRow(gauge: Gauge): HTMLElement {
   let trend = ARROWS[gauge.trend] ?? "";
   if (gauge.trend !== "steady") trend += ` ${gauge.per_minute > 0 ? "+" : "−"}${percent(Math.abs(gauge.per_minute))} a minute`;
   if (gauge.short_in_s !== null) trend += `, short in ${span(gauge.short_in_s)}`;
-  const limits = gauge.slow_at > 1 ? "never" : `slow ${percent(gauge.slow_at)}, paused ${gauge.pause_at > 1 ? "never" : percent(gauge.pause_at)}`;
+  const limits = gauge.slow_at > 1 ? "never" : `slow from ${percent(gauge.slow_at)}, ${gauge.pause_at > 1 ? "never paused" : `paused from ${percent(gauge.pause_at)}`}`;
   return make(
     "tr",
     {},

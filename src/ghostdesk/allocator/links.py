@@ -28,7 +28,7 @@ class LinkRules:
         remember_s: how long a line that was measured counts.
     """
 
-    picture_bytes: float = 400e3
+    picture_bytes: float = 200e3
     budget_s: float = 2.0
     far_rtt_s: float = 0.15
     remember_s: float = 900.0
