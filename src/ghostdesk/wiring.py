@@ -492,6 +492,7 @@ def _user_files(settings: Settings, engine: Engine, clock: Clock, loop: ControlL
     loop.executor.listeners.append(user_files.on_change)
     plane.heard.append(user_files.on_event)
     plane.is_echo = user_files.is_echo
+    plane.files = lambda: user_files.tally
     return user_files
 
 

@@ -59,6 +59,7 @@ def test_what_is_opened_is_learnt_read_ahead_and_deleted(desk: Running) -> None:
     alice.post("/api/desktop/open").raise_for_status()
     wait_for(lambda: "one of your files" in prepared(alice), what="a file that is read ahead")
     assert resident_pages(letter) > 0
+    assert desk.status()["files"]["files"] == 1
     assert alice.put("/api/my/consents/files", json={"allowed": False}).status_code == 204
     assert not history.exists()
     assert NAME.encode() not in bytes_of(desk.state, "*", without={"homes", "slot"})

@@ -82,6 +82,13 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         out.print(f"[yellow]{found['problem']}[/]")
     _print_forecasts(found["forecasts"])
     _print_prefetch(found["prefetch"])
+    if (files := found["files"])["loads"]:
+        out.print(
+            f"Files: {files['files']} of people's own read ahead, {files['loaded_bytes'] / 2**20:.0f} MiB; "
+            f"{files['hits']} of {files['opens']} that they opened had been",
+            markup=False,
+            highlight=False,
+        )
     out.print(render_context(found["context"]))
     ghosts = Table("ghost", "state", "whose", "hidden applications", "memory", "why", title="Ghosts")
     for g in found["ghosts"]:

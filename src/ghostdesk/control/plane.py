@@ -16,7 +16,7 @@ from ghostdesk.control.links import LinkBook
 from ghostdesk.control.loop import ControlLoop, Served
 from ghostdesk.control.notices import NoticeBoard
 from ghostdesk.control.personal import Personal
-from ghostdesk.control.service import AppView, DesktopHandle, ForecastView, Notice, PrefetchView, StatusView
+from ghostdesk.control.service import AppView, DesktopHandle, FilesView, ForecastView, Notice, PrefetchView, StatusView
 from ghostdesk.control.views import status_view
 from ghostdesk.engines.protocol import AgentLink, Engine
 from ghostdesk.ghosts.commands import Outcome, TellBound
@@ -79,6 +79,7 @@ class ControlPlane:
         self.is_echo: Callable[[UsageEvent], bool] = lambda _event: False
         """Whether an agent reports what we did ourselves; the wiring sets it."""
         self.prefetch: Callable[[], PrefetchView] = PrefetchView
+        self.files: Callable[[], FilesView] = FilesView
         """What was loaded ahead of launches; the wiring sets it."""
         self.menu_launch: Callable[[AppId], None] = lambda _app: None
         """Told of applications that people start from their desktops' own menus; the wiring sets it."""
@@ -189,7 +190,7 @@ class ControlPlane:
             self.forecasts(),
             self.energy(),
         )
-        return replace(view, prefetch=self.prefetch())
+        return replace(view, prefetch=self.prefetch(), files=self.files())
 
     # What agents report: see AgentEvents.
 

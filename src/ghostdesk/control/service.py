@@ -128,6 +128,22 @@ class ForecastView:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesView:
+    """People's own files read ahead, since the start.
+
+    Args:
+        loads, files, loaded_bytes: how often, and what was read.
+        opens, hits: files that people opened for the first time in a desktop, and those read ahead for it.
+    """
+
+    loads: int = 0
+    files: int = 0
+    loaded_bytes: int = 0
+    opens: int = 0
+    hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class PrefetchView:
     """What was loaded into the page cache ahead of launches, since the start.
 
@@ -174,6 +190,7 @@ class StatusView:
     context: ContextView = field(default_factory=ContextView)
     capacity: CapacityView = field(default_factory=CapacityView)
     prefetch: PrefetchView = field(default_factory=PrefetchView)
+    files: FilesView = FilesView()
     energy: EnergyView = NO_ENERGY
     """What the host draws and has drawn, measured or modelled."""
 

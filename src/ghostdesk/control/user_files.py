@@ -12,10 +12,11 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any, Protocol
 
+from ghostdesk.control.service import FilesView
 from ghostdesk.engines.protocol import HomeFiles, HomeLoad, HomeLoaded
 from ghostdesk.ghosts.commands import Outcome
 from ghostdesk.ghosts.events import Done, GhostEvent
@@ -78,18 +79,6 @@ class Links:
 
 
 @dataclass
-class Tally:
-    """What came of loading, since the start: for the status view."""
-
-    loads: int = 0
-    files: int = 0
-    loaded_bytes: int = 0
-    opens: int = 0
-    hits: int = 0
-    """Of the opens, those of a file that was loaded for the desktop before."""
-
-
-@dataclass
 class _Person:
     """A person whose desktop is here."""
 
@@ -117,7 +106,7 @@ class UserFiles:
         self, engine_files: HomeFiles | None, histories: Histories, clock: Clock, zone: tzinfo, budget: FileBudget
     ) -> None:
         self.links = Links()
-        self.tally = Tally()
+        self.tally = FilesView()
         self._files, self._histories, self._clock = engine_files, histories, clock
         self._zone, self._budget = zone, budget
         self._people: dict[UserId, _Person] = {}
@@ -326,9 +315,8 @@ class UserFiles:
 
     def _took(self, person: _Person, user: UserId, loaded: HomeLoaded, choice: FileChoice) -> None:
         person.loaded.update(loaded.files)
-        self.tally.loads += 1
-        self.tally.files += len(loaded.files)
-        self.tally.loaded_bytes += sum(size for _, size in loaded.files)
+        size_bytes = sum(size for _, size in loaded.files)
+        self._count(loads=1, files=len(loaded.files), loaded_bytes=size_bytes)
         gone = {path for path, reason in loaded.skipped if reason == "deleted"}
         for path in gone:
             person.model.apply(FileRemoved(self._clock.now_s(), path))
@@ -341,7 +329,7 @@ class UserFiles:
         for _, reason in loaded.skipped:
             counts[reason] = counts.get(reason, 0) + 1
         log.info(
-            "%d files (%d bytes) are at hand for %s%s%s", len(loaded.files), sum(s for _, s in loaded.files),
+            "%d files (%d bytes) are at hand for %s%s%s", len(loaded.files), size_bytes,
             person.ghost.ghost, f"; left out: {counts}" if counts else "",
             f"; stopped: {loaded.stopped}" if loaded.stopped else "",
         )  # fmt: skip
@@ -349,8 +337,10 @@ class UserFiles:
     def _score(self, person: _Person, event: FileOpened) -> None:
         if event.path not in person.session:
             person.session.add(event.path)
-            self.tally.opens += 1
-            self.tally.hits += event.path in person.loaded
+            self._count(opens=1, hits=int(event.path in person.loaded))
+
+    def _count(self, **more: int) -> None:
+        self.tally = replace(self.tally, **{name: getattr(self.tally, name) + count for name, count in more.items()})
 
     def _append(self, user: UserId, events: Sequence[FileEvent], mark: int) -> None:
         """Write, unless the person was forgotten since the events were heard."""
