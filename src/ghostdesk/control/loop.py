@@ -278,7 +278,8 @@ class ControlLoop:
                 return None
         elif found.ghost.state is GhostState.PARKED:
             # Its pages come back from swap while the person is still on the page; a claim may cut in at any time.
-            self.executor.spawn(self.executor.carry_out(found.ghost.ghost, WakeRequested(f"{user} is at the door")))
+            why = f"{user} is at the door; {found.ghost.reason}"  # why it was prepared stays on it
+            self.executor.spawn(self.executor.carry_out(found.ghost.ghost, WakeRequested(why)))
         ghost = self.manager.get(found.ghost.ghost)
         return Served(ghost, found.path, self.clock.now_s() - started_s, found.why)
 
