@@ -235,7 +235,9 @@ def test_a_full_disk_loses_a_recording_and_nothing_else(tmp_path: Path, caplog: 
     blocked = tmp_path / "file"
     blocked.write_text("")
     LaunchSets(blocked / "launch-sets").add_quietly(recording())
-    assert "cannot be kept" in caplog.text
+    LaunchSets(tmp_path / "gone" / "launch-sets").add_quietly(recording())
+    assert caplog.text.count("cannot be kept") == 2
+    assert not (tmp_path / "gone").exists(), "a state folder that was removed does not come back"
 
 
 # recording
@@ -295,6 +297,17 @@ def test_the_next_launch_in_a_ghost_ends_the_lingering_of_the_one_before(root: N
     assert not recorder.settle(0.3)
     recorder.interrupt(GhostId("g1"))
     assert recorder.settle(20)
+
+
+def test_after_a_stop_nothing_is_recorded_or_written(root: None, tmp_path: Path) -> None:
+    if problem := can_record():
+        pytest.skip(problem)
+    recorder = LaunchRecorder(LaunchSets(tmp_path / "gone" / "launch-sets"), linger_s=1000.0)
+    recorder.begin(APP, GhostId("g1"), 0, list, only_new=False)
+    recorder.end(GhostId("g1"), 1.0, keep=True)
+    recorder.stop()
+    assert not (tmp_path / "gone").exists()
+    assert not recorder.begin(APP, GhostId("g2"), 0, list, only_new=False)
 
 
 def test_a_name_that_is_another_file_inside_the_ghost_is_left_out(tmp_path: Path) -> None:

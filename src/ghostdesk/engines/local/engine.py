@@ -470,6 +470,8 @@ class LocalEngine:
         if self._scanning is not None:
             self._scanning.cancel()
             await asyncio.gather(self._scanning, return_exceptions=True)
+        if self.prefetcher is not None:
+            await asyncio.to_thread(self.prefetcher.stop)
         try:
             if self._started is not None and not keep_ghosts:
                 await self._destroy_all()

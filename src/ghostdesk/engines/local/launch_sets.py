@@ -109,7 +109,7 @@ class LaunchSets:
         """Keep a recording; raises `InsufficientCapacity` when the disk is full."""
         kept = self._read(recording.app)
         recordings = add_recording(kept.recordings if kept is not None else (), recording)
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         write_atomically(self.path(recording.app), to_text(recordings))
         self._changed.discard(recording.app)
         self._read(recording.app)  # so that nobody who must not wait has to

@@ -31,6 +31,7 @@ MOST_SECONDS = 60.0
 LINGER_S = 2.0
 """After the window is there: what is loaded late belongs to the launch, too."""
 _WAIT_S = 0.1
+_STOP_WITHIN_S = 10.0
 _MARKED = (Path("/usr"), Path("/etc"), Path("/opt"), Path("/var"))
 
 
@@ -56,6 +57,7 @@ class LaunchRecorder:
         self._sets, self._now_s, self._linger_s = sets, now_s, linger_s
         self._busy = threading.Lock()
         self._current: _Session | None = None
+        self._stopped = False
         self.problem = ""
         """Why the last launch was not recorded; "" when it was."""
 
@@ -68,7 +70,7 @@ class LaunchRecorder:
             pids: the ghost's processes.
             only_new: leave out processes that ran before: in a desktop in use they do other work.
         """
-        if not self._busy.acquire(blocking=False):
+        if self._stopped or not self._busy.acquire(blocking=False):
             return False
         session = self._current = _Session(app, ghost, uid, pids, only_new)
         threading.Thread(target=self._record, args=(session,), name="launch-recorder", daemon=True).start()
@@ -92,6 +94,15 @@ class LaunchRecorder:
         if session is not None and session.ghost == ghost:
             session.interrupted.set()
 
+    def stop(self) -> None:
+        """Record nothing more; what is under way is dropped, and nothing of it runs afterwards."""
+        self._stopped = True
+        session = self._current
+        if session is not None:
+            session.finish(None)
+            session.interrupted.set()
+        self.settle(_STOP_WITHIN_S)
+
     def settle(self, timeout_s: float = MOST_SECONDS) -> bool:
         """Wait until nothing is being recorded."""
         if not self._busy.acquire(timeout=timeout_s):
@@ -102,7 +113,7 @@ class LaunchRecorder:
     def _record(self, session: _Session) -> None:
         try:
             recording = session.run(self._now_s, self._linger_s)
-            if recording is not None:
+            if recording is not None and not self._stopped:
                 self._sets.add_quietly(recording)
             self.problem = session.problem
         except OSError as error:

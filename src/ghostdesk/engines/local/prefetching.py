@@ -145,6 +145,10 @@ class LocalPrefetcher:
         """See `engines.prefetcher.Prefetcher`."""
         self.recorder.end(ghost, duration_s, keep=started)
 
+    def stop(self) -> None:
+        """Record nothing more (at a stop); loads are ended by whoever awaits them."""
+        self.recorder.stop()
+
 
 def ability(prefetcher: LocalPrefetcher | None) -> Ability:
     """Whether launches are recorded and loaded ahead here, for people; without a `prefetcher` it is tried."""
