@@ -180,6 +180,18 @@ def test_the_report_ranks_as_it_must() -> None:
     assert ours.saved > 0.2
 
 
+def test_other_assumptions_are_tried() -> None:
+    few = replace(ASSUMED, pool_policy="static:1", room_policy="static:1")
+    report = evaluate_energy(working_days(8, 9), few, train_until_s=7 * DAY, sensitivity=True)
+    told = {one.what: one for one in report.sensitivity}
+    assert told["2 W asleep"].saved_moving > told["30 W asleep"].saved_moving
+    assert told["5 s to wake"].saved is None
+    seats = {one.what: one for one in report.seat_sensitivity}
+    assert seats["1 W asleep"].saved > seats["5 W asleep"].saved
+    base = next(one for one in report.seats if "a seat that is awake" in one.name)
+    assert seats["2 W asleep"].saved == pytest.approx(base.saved)
+
+
 def test_a_patient_expectation_forgives_a_seat_that_wakes_soon() -> None:
     times = working_days(4, 10)
     strict = evaluate_energy(times, ASSUMED, train_until_s=7 * DAY, sensitivity=False).seats[1]

@@ -114,6 +114,15 @@ def energy_tables(report: EnergyReport) -> list[Table]:
             still = "-" if one.saved is None else f"{one.saved:.1%}"
             table.add_row(one.what, still, f"{one.saved_moving:.1%}", f"{100.0 * one.miss_share:.2f}")
         tables.append(table)
+    if report.seat_sensitivity:
+        title = "Physical, people take a seat that is awake, under other assumptions: share saved"
+        table = Table(title=title, title_justify="left")
+        table.add_column("assumption")
+        for heading in ("uses as told", f"over {assumed.forgotten_after_s / 3600:g} h left open"):
+            table.add_column(heading, justify="right")
+        for seat in report.seat_sensitivity:
+            table.add_row(seat.what, f"{seat.saved:.1%}", f"{seat.saved_left_open:.1%}")
+        tables.append(table)
     return tables
 
 

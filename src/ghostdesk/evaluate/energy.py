@@ -14,9 +14,11 @@ import numpy as np
 from ghostdesk.evaluate.energy_lines import (
     WAKE_TIMES_S,
     EnergyLine,
+    SeatSensitivity,
     Sensitivity,
     hosted_lines,
     seat_lines,
+    seat_sensitivity,
     sensitivity_lines,
 )
 from ghostdesk.evaluate.energy_lives import (
@@ -51,7 +53,7 @@ class EnergyReport:
         left_open: hours, and desktop-hours in use were uses left open from then on.
         days: length of the judged part; `trained_days` lie before it.
         hosted, seats: the lines of both worlds, always on first.
-        sensitivity: of the hosted world.
+        sensitivity, seat_sensitivity: of the hosted, and of the physical world.
         assumptions: all of them.
         notes: about the log.
     """
@@ -68,6 +70,7 @@ class EnergyReport:
     hosted: tuple[EnergyLine, ...]
     seats: tuple[EnergyLine, ...]
     sensitivity: tuple[Sensitivity, ...]
+    seat_sensitivity: tuple[SeatSensitivity, ...]
     assumptions: EnergyAssumptions
     notes: tuple[str, ...] = ()
 
@@ -122,5 +125,6 @@ def evaluate_energy(
         tuple((cut_h, hours(forgotten(window.times, 3_600.0 * cut_h)[0])) for cut_h in _LEFT_OPEN_H),
         window.hours / 24.0, (window.score_s - window.from_s) / _DAY_S,
         hosted_lines(window, assumed, costs), seat_lines(window, assumed, seat_pool),
-        sensitivity_lines(window, assumed, costs) if sensitivity else (), assumed, tuple(notes),
+        sensitivity_lines(window, assumed, costs) if sensitivity else (),
+        seat_sensitivity(window, assumed, seat_pool) if sensitivity else (), assumed, tuple(notes),
     )  # fmt: skip

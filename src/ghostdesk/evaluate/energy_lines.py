@@ -30,6 +30,7 @@ from ghostdesk.evaluate.pool_world import PoolCost
 TIMERS_MIN = (20, 60)
 IDLE_SHARES = (0.3, 0.4, 0.5, 0.6, 0.7)
 SUSPENDED_W = (2.0, 12.0, 30.0)
+SEAT_SUSPENDED_W = (1.0, 2.0, 5.0)
 WAKE_TIMES_S = (5.0, 60.0, 300.0)
 
 
@@ -68,6 +69,16 @@ class Sensitivity:
     saved: float | None
     saved_moving: float
     miss_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class SeatSensitivity:
+    """What other watts of a seat give: the share saved where people take a seat that is awake, with uses as told, and
+    with long ones as left open."""
+
+    what: str
+    saved: float
+    saved_left_open: float
 
 
 def _always_on_j(window: Window, assumed: EnergyAssumptions, model: HostPowerModel, slots: int) -> tuple[float, float]:
@@ -139,11 +150,15 @@ def _hosted_bound(window: Window, assumed: EnergyAssumptions, base_j: float) -> 
     )  # fmt: skip
 
 
-def seat_lines(window: Window, assumed: EnergyAssumptions, pool: PoolCost) -> tuple[EnergyLine, ...]:
-    world = SeatWorld(
+def _seat_world(window: Window, assumed: EnergyAssumptions) -> SeatWorld:
+    return SeatWorld(
         window.score_s, window.until_s, assumed.seat, assumed.server, assumed.seat_active_use, assumed.seat_idle_use,
         assumed.parked_a_server,
     )  # fmt: skip
+
+
+def seat_lines(window: Window, assumed: EnergyAssumptions, pool: PoolCost) -> tuple[EnergyLine, ...]:
+    world = _seat_world(window, assumed)
     after_s = assumed.consolidate_after_s
     costs = [("always on", sleeping_after(window.times, world, math.inf))]
     costs += [
@@ -169,6 +184,26 @@ def seat_lines(window: Window, assumed: EnergyAssumptions, pool: PoolCost) -> tu
         )
         for name, cost in costs
     )  # fmt: skip
+
+
+def seat_sensitivity(window: Window, assumed: EnergyAssumptions, pool: PoolCost) -> tuple[SeatSensitivity, ...]:
+    """Seats that the pool keeps awake, with other watts; another wake time changes misses more than watts."""
+    base, seat = _seat_world(window, assumed), assumed.seat
+    cut, parked_s = forgotten(window.times, assumed.forgotten_after_s)
+    others = [(f"idle at {share:.0%} of the peak", share * seat.busy_w, seat.suspended_w) for share in IDLE_SHARES] + [
+        (f"{asleep_w:g} W asleep", seat.idle_w, asleep_w) for asleep_w in SEAT_SUSPENDED_W
+    ]
+    found = []
+    for what, idle_w, asleep_w in others:
+        model = replace(seat, idle_w=idle_w, suspended_w=min(asleep_w, idle_w))
+        world = replace(base, seat=model)
+        always_j = sleeping_after(window.times, world, math.inf).energy_j
+        saved = (
+            1.0 - pooled(times, world, pool, parked).energy_j / always_j
+            for times, parked in ((window.times, np.zeros((0, 2))), (cut, parked_s))
+        )
+        found.append(SeatSensitivity(what, *saved))
+    return tuple(found)
 
 
 def sensitivity_lines(
