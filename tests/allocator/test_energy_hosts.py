@@ -15,8 +15,10 @@ from ghostdesk.allocator.energy_hosts import (
     HostDeed,
     HostState,
     plan_hosts,
+    with_wake,
 )
 from ghostdesk.allocator.energy_model import SERVER
+from ghostdesk.allocator.lead_time import LeadTime
 from ghostdesk.kernel.ids import HostId
 
 RULES = FleetRules(min_awake=1, settle_s=600.0, min_on_s=1_800.0, spare_slots=2)
@@ -35,6 +37,16 @@ def test_a_host_is_woken_for_starts_that_are_foreseen() -> None:
     assert plan.actions[0].watts == SERVER.idle_w - SERVER.suspended_w
     assert "108 W" in plan.actions[0].reason.text
     assert not plan.infeasible
+
+
+@given(st.floats(1.0, 600.0), st.floats(0.0, 1.5), st.floats(0.0, 600.0))
+def test_a_wake_adds_to_the_lead_time_and_nothing_to_its_variance(mean_s: float, spread: float, wake_s: float) -> None:
+    lead = LeadTime(mean_s, spread)
+    whole = with_wake(lead, wake_s)
+    assert whole.mean_s == pytest.approx(mean_s + wake_s)
+    variances = [one.mean_s**2 * math.expm1(one.spread**2) for one in (lead, whole)]
+    assert variances[1] == pytest.approx(variances[0], rel=1e-6, abs=1e-6)
+    assert whole.spread <= lead.spread + 1e-9
 
 
 def test_one_that_is_waking_counts_already() -> None:

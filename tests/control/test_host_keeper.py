@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ghostdesk.allocator.energy_hosts import FleetHost, FleetNeed, FleetRules, HostDeed, HostState
 from ghostdesk.allocator.energy_model import SERVER
+from ghostdesk.allocator.lead_time import LeadTime
 from ghostdesk.control.host_keeper import HostKeeper, HostLoad
 from ghostdesk.control.host_power import CommandPower, SimulatedHostPower, TwoWays
 from ghostdesk.kernel.ids import HostId
@@ -57,6 +58,7 @@ async def test_a_host_with_a_claimed_desktop_stays_awake() -> None:
 async def test_a_host_is_awake_before_the_people_who_are_foreseen() -> None:
     kept, clock, _ = keeper(asleep="bc")
     assert kept.wake_time_s == SERVER.wake_time_s
+    assert kept.lead_for_room(LeadTime(5.0)).mean_s == 5.0 + SERVER.wake_time_s
     await run(kept, clock, 4, FleetNeed(2, 12), NOBODY)
     assert kept.hosts[NAMES[1]].state is HostState.ON
     assert kept.hosts[NAMES[2]].state is HostState.SUSPENDED

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ghostdesk.allocator.energy_model import SERVER, HostPowerModel
+from ghostdesk.allocator.lead_time import LeadTime
 from ghostdesk.allocator.plan import Infeasible, Reason
 from ghostdesk.kernel.ids import HostId
 
@@ -97,6 +98,17 @@ class FleetNeed:
     def slots(self) -> int:
         """Room that hosts have to have: starts take ghosts, so the larger of the two is enough."""
         return max(self.ghosts, self.room, 0)
+
+
+def with_wake(lead: LeadTime, wake_time_s: float) -> LeadTime:
+    """The lead time of a desktop on a host that sleeps: the wake, which is taken as certain, and then the build.
+
+    Ask the pool's policy with it for `FleetNeed.room`. The sum is log-normal again, with the build's variance (moments
+    matched, after Fenton 1960).
+    """
+    mean_s = lead.mean_s + max(wake_time_s, 0.0)
+    variance = lead.mean_s**2 * math.expm1(lead.spread**2)
+    return LeadTime(mean_s, math.sqrt(math.log1p(variance / mean_s**2)))
 
 
 class HostDeed(StrEnum):

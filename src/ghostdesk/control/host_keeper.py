@@ -19,7 +19,9 @@ from ghostdesk.allocator.energy_hosts import (
     HostDeed,
     HostState,
     plan_hosts,
+    with_wake,
 )
+from ghostdesk.allocator.lead_time import LeadTime
 from ghostdesk.allocator.plan import Reason
 from ghostdesk.control.host_power import HostPower
 from ghostdesk.kernel.clock import Clock
@@ -68,8 +70,7 @@ class HostKeeper:
 
         Args:
             loads: what is on each host now; a host that is not named has nothing.
-            need: what is foreseen (see `FleetNeed`): the room is asked of the pool's policy with a lead time of a
-                build and the slowest host's wake, `wake_time_s`.
+            need: what is foreseen (see `FleetNeed`): the room is asked of the pool's policy with `lead_for_room`.
         """
         now_s = self.clock.now_s()
         for name, host in self.hosts.items():
@@ -85,6 +86,10 @@ class HostKeeper:
         """What is added to the pool's lead time where room is foreseen; 0 where no host sleeps."""
         sleeping = [one.model.wake_time_s for one in self.hosts.values() if one.state is HostState.SUSPENDED]
         return max(sleeping, default=0.0)
+
+    def lead_for_room(self, lead: LeadTime) -> LeadTime:
+        """What the pool's policy is asked with for `FleetNeed.room`; `lead` is that of a build."""
+        return with_wake(lead, self.wake_time_s)
 
     @property
     def saved_w(self) -> float:
