@@ -15,6 +15,7 @@ from ghostdesk.agent.freezer import Freezer
 from ghostdesk.agent.launching import LAUNCH_PROPERTY, AgentFault
 from ghostdesk.agent.link import Link
 from ghostdesk.agent.loop import Loop
+from ghostdesk.agent.merging import end_merging
 from ghostdesk.agent.reporting import Reporter
 from ghostdesk.agent.screen import NoDisplay, Screen
 from ghostdesk.agent.usage import Usage
@@ -178,6 +179,7 @@ class Agent:
     def _do_bound(self, params: Result, done: Done) -> None:
         first = not self._reporter.bound
         self._reporter.bound = True
+        end_merging()
         self._apps.reload_catalogue()
         prefetch(self._place.home, texts(params, "files"))
         if first:

@@ -1,7 +1,6 @@
-"""Same-page merging: begun by a launcher, ended from outside, really; the scan, on files in the kernel's stead."""
+"""Same-page merging: begun by a launcher, ended by the agent, really; the scan, on files in the kernel's stead."""
 
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -9,21 +8,23 @@ from pathlib import Path
 
 import pytest
 
+import ghostdesk
+from ghostdesk.agent.merging import end_merging
 from ghostdesk.engines.local import samepage
 from ghostdesk.engines.local.engine import LocalEngine
-from ghostdesk.engines.local.launch import rfb_answers
-from ghostdesk.ghosts.commands import AttachHome, Build
+from ghostdesk.ghosts.commands import AttachHome, Build, Destroy
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.kernel.resources import NOTHING
 
 _CODE = """
-import select, signal, sys
-caught = []
-signal.signal(signal.SIGUSR1, lambda *_: caught.append(1))
+import sys
+sys.path.insert(0, sys.argv[1])
+from ghostdesk.agent.merging import end_merging
 print("up", flush=True)
-for line in sys.stdin:
-    print("still " + line.strip(), len(caught), flush=True)
+sys.stdin.readline()
+print(end_merging(), flush=True)
+sys.stdin.readline()
 """
 
 
@@ -33,49 +34,29 @@ def here() -> None:
         pytest.skip(why_not)
 
 
-def start(code: str = _CODE) -> "subprocess.Popen[str]":
-    command = [*samepage.LAUNCHER, sys.executable, "-c", code]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
-    return process
-
-
-def say(process: "subprocess.Popen[str]", text: str) -> str:
-    assert process.stdin is not None and process.stdout is not None
-    process.stdin.write(text + "\n")
-    process.stdin.flush()
-    return process.stdout.readline()
-
-
-def test_the_launcher_begins_it_and_it_ends_from_outside(here: None) -> None:
-    with start() as process:
+def test_the_launcher_begins_it_and_the_agent_ends_it_for_itself(here: None) -> None:
+    command = [*samepage.LAUNCHER, sys.executable, "-c", _CODE, str(Path(ghostdesk.__file__).parents[1])]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdin is not None
+        assert process.stdout.readline() == "up\n"
         if not samepage.merged_pids([process.pid]):
             process.kill()
             pytest.skip("this kernel forgets it when a program is started (before Linux 6.10)")
-        assert say(process, "a") == "still a 0\n"
-        assert samepage.end_merging(lambda: [process.pid]) == 1
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "True\n"
         assert samepage.merged_pids([process.pid]) == []
-        assert say(process, "b") == "still b 0\n", "it waits in its own call again, as if nothing had been"
         process.kill()
 
 
-def test_a_busy_process_is_met_between_two_instructions(here: None) -> None:
-    code = "print('up', flush=True)\nn = 0\nwhile n < 4_000_000: n += 1\nprint(n, flush=True)"
-    with start(code) as process:
-        for _ in range(20):
-            pid = samepage.call_inside(process.pid, 39, ())  # getpid
-            assert pid == process.pid
-        assert process.stdout is not None
-        assert process.stdout.readline() == "4000000\n"
+def test_an_agent_that_was_never_merged_has_nothing_to_end(tmp_path: Path) -> None:
+    assert not end_merging(tmp_path / "none")
+    (tmp_path / "stat").write_text("ksm_rmap_items 0\nksm_merge_any: no\n")
+    assert not end_merging(tmp_path / "stat")
 
 
 def test_nobody_is_no_trouble() -> None:
-    gone = 2**22 - 1
-    assert samepage.merged_pids([gone]) == []
-    if platform.machine() == "x86_64":
-        with pytest.raises(OSError, match=r"."):
-            samepage.call_inside(gone, 39, ())
+    assert samepage.merged_pids([2**22 - 1]) == []
 
 
 def fake_ksm(folder: Path, run: str = "0") -> Path:
@@ -88,34 +69,51 @@ def fake_ksm(folder: Path, run: str = "0") -> Path:
 
 def test_the_scan_stops_and_leaves_the_settings_as_they_were(tmp_path: Path) -> None:
     ksm = fake_ksm(tmp_path)
-    done = samepage.scan(threading.Event(), ksm, at_most_s=0.2)
+    done = samepage.scan(lambda: False, ksm, at_most_s=0.2)
     assert (done.shared_pages, done.saved_pages, done.why_not) == (10, 30, "")
     assert [(ksm / name).read_text() for name in ("run", "pages_to_scan", "sleep_millisecs")] == ["0", "100", "200"]
 
 
 def test_a_scan_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     ksm = fake_ksm(tmp_path, run="1")
-    assert samepage.scan(threading.Event(), ksm).why_not
+    assert samepage.scan(lambda: False, ksm).why_not
     assert (ksm / "pages_to_scan").read_text() == "100\n"
 
 
 def test_a_stop_ends_it_early(tmp_path: Path) -> None:
-    stop = threading.Event()
-    stop.set()
-    assert samepage.scan(stop, fake_ksm(tmp_path)).duration_s < samepage.SCAN_AT_MOST_S / 2
+    assert samepage.scan(lambda: True, fake_ksm(tmp_path)).duration_s < samepage.SCAN_AT_MOST_S / 2
+
+
+def test_a_scan_ends_before_a_ghost_gets_its_owner_and_none_follows(tmp_path: Path) -> None:
+    ksm, owned = fake_ksm(tmp_path), []
+    merger = samepage.Merger(lambda: bool(owned), ksm)
+    found: list[samepage.Scan] = []
+    thread = threading.Thread(target=lambda: found.append(merger.scan()))
+    thread.start()
+    while (ksm / "run").read_text().strip() != "1":
+        assert thread.is_alive()
+    with merger.binding():
+        assert (ksm / "run").read_text().strip() == "0", "it has ended"
+        owned.append("ada")
+    thread.join()
+    assert found[0].why_not == ""
+    assert "has an owner" in merger.scan().why_not
+    owned.clear()
+    merger.close()
+    assert merger.scan().duration_s == 0.0
 
 
 def test_where_it_cannot_be_had_the_reason_is_said(tmp_path: Path) -> None:
     assert samepage.problem(tmp_path) == "the kernel has no KSM"
-    if os.access(fake_ksm(tmp_path) / "run", os.W_OK):
-        assert "not written for riscv" in samepage.problem(tmp_path, "riscv")
+    if os.access(fake_ksm(tmp_path, "1") / "run", os.W_OK):
+        assert "for somebody else" in samepage.problem(tmp_path)
     (told,) = samepage.ability(True, tmp_path / "none")
     assert not told.available and told.mend
     assert samepage.ability(False) == ()
 
 
 @pytest.mark.desktop
-async def test_a_ghost_is_merged_until_it_has_an_owner(
+async def test_a_ghost_is_merged_until_one_has_an_owner(
     here: None, engine: LocalEngine, open_dir: Path, template: DesktopTemplate
 ) -> None:
     merging = LocalEngine(open_dir / "state", open_dir / "run", same_page_merging=True)
@@ -123,14 +121,14 @@ async def test_a_ghost_is_merged_until_it_has_an_owner(
     ghost = GhostId("g1")
     assert (await merging.apply(Build(ghost, template, NOTHING))).ok
     record = merging._living(ghost)
-    pids = merging._builder.processes(record)
     assert record.merging
-    if not samepage.merged_pids(pids):
+    if not samepage.merged_pids([record.pid]):
         pytest.skip("this kernel forgets it when a program is started (before Linux 6.10)")
-    assert set(samepage.merged_pids(pids)) == set(pids)
+    assert not merging._merged_and_owned()
     attached = await merging.apply(AttachHome(ghost, UserId("ada")))
     assert attached.ok, attached.error
-    assert samepage.merged_pids(merging._builder.processes(record)) == []
-    assert not merging._living(ghost).merging
-    assert rfb_answers(Path(merging.endpoint(ghost).rfb_path), timeout_s=5)
+    assert merging._merged_and_owned()
+    assert merging._merger.scan().why_not
+    assert (await merging.apply(Destroy(ghost))).ok
+    assert not merging._merged_and_owned(), "and when it is gone, the next may be merged"
     await merging.stop(keep_ghosts=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -113,7 +114,7 @@ class LocalEngine:
         self._ghosts_yield = ghosts_yield
         self._want_merging = same_page_merging
         self._scanning: asyncio.Task[None] | None = None
-        self._stopping = threading.Event()
+        self._merger = samepage.Merger(self._merged_and_owned)
         self._gpus = Gpus(
             sharing=gpu_sharing, mps_pipe=os.environ.get("CUDA_MPS_PIPE_DIRECTORY"), one_uid=os.geteuid() != 0
         )
@@ -324,21 +325,8 @@ class LocalEngine:
         record = self._living(command.ghost)
         others = [other for name in self._records.ghosts() if (other := self._records.read(name)) is not None]
         self._builder.remember_files(record)
-        if record.merging:
-            record = self._end_merging(record)
-        return {"attached": self._builder.homes.attach(record, command.user, others).attached}
-
-    def _end_merging(self, record: GhostRecord) -> GhostRecord:
-        """Before anything of its owner is in it. Frozen processes cannot end it, so they run for that moment."""
-        frozen = self._is_frozen(record)
-        if frozen:
-            self._thaw(record)
-        samepage.end_merging(lambda: self._builder.processes(record))
-        if frozen:
-            self._freeze(record)
-        ended = replace(record, merging=False)
-        self._records.write(ended)
-        return ended
+        with self._merger.binding() if record.merging else contextlib.nullcontext():
+            return {"attached": self._builder.homes.attach(record, command.user, others).attached}
 
     def _merge_soon(self) -> None:
         """Have like pages of new ghosts merged, once they have settled; one scan serves all that came meanwhile."""
@@ -347,7 +335,11 @@ class LocalEngine:
 
     async def _merge(self) -> None:
         await asyncio.sleep(MERGE_AFTER_S)
-        await self._in_thread(lambda: samepage.scan(self._stopping))
+        await self._in_thread(self._merger.scan)
+
+    def _merged_and_owned(self) -> bool:
+        records = (self._records.read(ghost) for ghost in self._records.ghosts())
+        return any(each and each.merging and each.owner and self._builder.is_alive(each) for each in records)
 
     def _set_limits(self, command: SetLimits) -> Facts:
         record = self._living(command.ghost)
@@ -466,7 +458,7 @@ class LocalEngine:
 
     async def stop(self, *, keep_ghosts: bool) -> None:
         """Leave the host; with `keep_ghosts` false every ghost, mount, cgroup and socket of ours goes. Homes stay."""
-        self._stopping.set()
+        self._merger.close()
         if self._scanning is not None:
             self._scanning.cancel()
             await asyncio.gather(self._scanning, return_exceptions=True)

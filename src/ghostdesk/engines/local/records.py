@@ -91,7 +91,7 @@ class GhostRecord:
         owner: whose home is attached.
         attached: how: "", "idmap" (mounted), "rename" (moved into the slot) or "remote".
         home_inode: inode of the user's home, written before it is moved, so that it is found wherever a crash left it.
-        merging: whether its processes' like pages may be merged with other ghosts'; never once it has an owner.
+        merging: whether it was started with same-page merging; while one of these has an owner, nothing is merged.
         created_s: when it was built, seconds since 1970-01-01 UTC.
         gpu: what it holds of a GPU (`gpu.grant_to_text`); "" for nothing.
     """
