@@ -135,7 +135,7 @@ class ParkingSettings:
     swap_file_bytes: float = 0.0
     """A swap file in the state folder, filled when the compressed swap is full; 0 makes none. Not encrypted."""
     same_page_merging: bool = False
-    """Merge like pages of ghosts that are nobody's yet, with the kernel's KSM, while none that was merged has an owner."""
+    """Merge like pages (KSM) of ghosts that are nobody's yet, while none that was merged has an owner."""
 
     def __post_init__(self) -> None:
         for name, value in (("zram_bytes", self.zram_bytes), ("swap_file_bytes", self.swap_file_bytes)):
