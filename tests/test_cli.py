@@ -54,6 +54,8 @@ def test_accounts_and_links(tmp_path: Path) -> None:
         (("import", "--format", "tarot", "/etc/hostname"), "no format 'tarot'"),
         (("bench", "launch", "--apps", "nonsense"), "No application is called"),
         (("bench", "launch", "--rungs", "nonsense"), "no rung"),
+        (("bench", "density", "--rungs", "nonsense"), "no rung"),
+        (("bench", "density", "--app", "nonsense"), "No application is called"),
     ],
 )
 def test_mistakes_are_told_with_a_mend_and_without_a_traceback(

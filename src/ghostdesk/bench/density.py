@@ -22,11 +22,11 @@ from ghostdesk.bench.rfb_wire import RfbError
 from ghostdesk.bench.rungs import BenchApp
 from ghostdesk.bench.stats import Summary, summarise
 from ghostdesk.engines.protocol import Engine
-from ghostdesk.ghosts.commands import AttachHome, CallBackMemory, Freeze, ReclaimMemory, Thaw
+from ghostdesk.ghosts.commands import AttachHome, CallBackMemory, Freeze, ReclaimMemory, SetLimits, Thaw
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
-from ghostdesk.kernel.resources import Priority
+from ghostdesk.kernel.resources import Priority, Resources
 
 SCHEMA = "ghostdesk.bench.density/1"
 _TEMPLATE = DesktopTemplate(TemplateId("bench"))
@@ -264,6 +264,7 @@ async def _wake(here: Desk, app_id: AppId, app: BenchApp, how: CallBack) -> Wake
         called_back_s = (await here.apply(CallBackMemory(ghost))).duration_s
     begin_s = time.monotonic()
     after = asyncio.create_task(here.apply(CallBackMemory(ghost, Priority.PERSON))) if how is CallBack.AFTER else None
+    await here.apply(SetLimits(ghost, Resources(), Priority.PERSON))  # as on a claim
     await here.apply(Thaw(ghost))
     async with await here.watch() as screen:
         first_frame_s = time.monotonic() - begin_s

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import ghostdesk
-from ghostdesk.agent.merging import end_merging
 from ghostdesk.engines.local import samepage
 from ghostdesk.engines.local.engine import LocalEngine
 from ghostdesk.ghosts.commands import AttachHome, Build, Destroy
@@ -47,12 +46,6 @@ def test_the_launcher_begins_it_and_the_agent_ends_it_for_itself(here: None) -> 
         assert process.stdout.readline() == "True\n"
         assert samepage.merged_pids([process.pid]) == []
         process.kill()
-
-
-def test_an_agent_that_was_never_merged_has_nothing_to_end(tmp_path: Path) -> None:
-    assert not end_merging(tmp_path / "none")
-    (tmp_path / "stat").write_text("ksm_rmap_items 0\nksm_merge_any: no\n")
-    assert not end_merging(tmp_path / "stat")
 
 
 def test_nobody_is_no_trouble() -> None:
