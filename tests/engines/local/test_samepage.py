@@ -109,7 +109,7 @@ def test_where_it_cannot_be_had_the_reason_is_said(tmp_path: Path) -> None:
 async def test_a_ghost_is_merged_until_one_has_an_owner(
     here: None, engine: LocalEngine, open_dir: Path, template: DesktopTemplate
 ) -> None:
-    merging = LocalEngine(open_dir / "state", open_dir / "run", same_page_merging=True)
+    merging = LocalEngine(open_dir / "state", open_dir / "run", same_page_merging=True, ghosts_yield=False)
     await merging.start()
     ghost = GhostId("g1")
     assert (await merging.apply(Build(ghost, template, NOTHING))).ok
