@@ -30,8 +30,8 @@ G1, G2 = GhostId("g1"), GhostId("g2")
 class Bare:
     """Groups of ghosts that have no desktop, with real processes in them."""
 
-    def __init__(self, folder: Path) -> None:
-        trees = detect(Path("/proc/self/mountinfo").read_text())
+    def __init__(self, folder: Path, *, pin: bool = False) -> None:
+        trees = detect(Path("/proc/self/mountinfo").read_text(), pin=pin)
         self.groups = Cgroups(trees, f"ghostdesk-test-{os.getpid()}")
         self.groups.prepare()
         self.writer = CgroupWriter(self.groups, lambda: block_device_of(folder), len(os.sched_getaffinity(0)))
@@ -122,6 +122,29 @@ def test_people_come_before_ghosts_on_a_core(bare: Bare) -> None:
     ghost, person = Rate(lambda: bare.groups.use(G1)[1]), Rate(lambda: bare.groups.use(G2)[1])
     time.sleep(0.8)
     assert ghost.over(0) > person.over(0) / 3
+
+
+def test_whole_cores_are_pinned_and_let_go(open_dir: Path) -> None:
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("pinning needs two cores")
+    bare = Bare(open_dir, pin=True)
+    try:
+        if bare.groups.root_of("cpuset") is None:
+            pytest.skip("no cpuset controller that we may write")
+        pinned = []
+        for ghost in (G1, G2):
+            bare.writer.apply(ghost, Resources(cpu_cores=1), Priority.GHOST)
+            running = bare.start(ghost, "print('here', flush=True); input()")
+            assert running.stdout is not None
+            assert running.stdout.readline() == "here\n"
+            pinned.append(os.sched_getaffinity(running.pid))
+        assert [len(each) for each in pinned] == [1, 1]
+        assert pinned[0] != pinned[1]
+        bare.writer.apply(G2, NOTHING, Priority.PERSON)
+        assert os.sched_getaffinity(running.pid) == cores
+    finally:
+        bare.close()
 
 
 HOLD = """
@@ -340,3 +363,36 @@ def test_nothing_to_shape_is_no_error() -> None:
         assert shaping.shape(process.pid, 1e6) == ""  # isolated
         process.kill()
     assert shaping.shape(process.pid, 1e6) == ""  # gone
+
+
+UNPRIVILEGED = """
+import subprocess, sys, time
+from ghostdesk.engines.local import shaping
+with subprocess.Popen(["unshare", "-Ur", "--net", "sleep", "100"]) as ghost:
+    while shaping.interfaces(ghost.pid) != {"lo"}:
+        time.sleep(0.01)
+    enter = ["nsenter", "-t", str(ghost.pid), "-U", "-n", "--preserve-credentials"]
+    made = subprocess.run([*enter, "ip", "link", "add", "tap0", "type", "ifb"], check=False)
+    if made.returncode == 0:
+        for rate in (1e6, 2e6, 0):
+            print("problem:", shaping.shape(ghost.pid, rate))
+            shown = subprocess.run([*enter, "tc", "qdisc"], capture_output=True, text=True, check=True).stdout
+            print(*[line.partition("rate ")[2].split()[0] for line in shown.splitlines() if "tbf" in line])
+    ghost.kill()
+"""
+
+
+def test_an_ordinary_user_limits_the_networks_of_their_ghosts() -> None:
+    """Through the user namespace that owns the network namespace; an ifb device stands for `tap0`."""
+    if problem := shaping.unusable():
+        pytest.skip(problem)
+    source = Path(shaping.__file__).parents[3]
+    drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "env", f"PYTHONPATH={source}"]
+    command = [*drop, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "PYTHONDONTWRITEBYTECODE=1", "/usr/bin/python3"]
+    if subprocess.run([*command, "-c", "import ghostdesk, tomllib"], capture_output=True, check=False).returncode:
+        pytest.skip("an ordinary user cannot read this checkout, or /usr/bin/python3 is too old")
+    done = subprocess.run([*command, "-c", UNPRIVILEGED], capture_output=True, text=True, timeout=60, check=False)
+    if not done.stdout:
+        pytest.skip(f"an ordinary user makes no namespaces or devices here: {done.stderr.strip()}")
+    both = ["problem: ", "{0} {0}"]
+    assert done.stdout.splitlines() == [line.format(rate) for rate in ("8Mbit", "16Mbit", "100Gbit") for line in both]
