@@ -105,6 +105,7 @@ async def run_contention_bench(
     ghosts: int = 20,
     keys: int = 100,
     app: AppId = DEFAULT_APP,
+    most_s: float = 600.0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> ContentionReport:
     """Measure it; everything that was built is destroyed at the end.
@@ -116,6 +117,7 @@ async def run_contention_bench(
         ghosts: how many warm beside the person.
         keys: pressed alone, before and after.
         app: what each ghost launches, hidden.
+        most_s: how long they may take together; those that are not warm by then are told.
         progress: told each step in a few words.
 
     Raises:
@@ -151,15 +153,25 @@ async def run_contention_bench(
             for number in range(ghosts)
         ]
         try:
-            during = await typed(Phase.WARMING, lambda _: all(task.done() for task in made), 2)
-            warmed = await asyncio.gather(*made)
+            end_s = begin_s + most_s
+            during = await typed(
+                Phase.WARMING, lambda _: all(task.done() for task in made) or time.monotonic() > end_s, 2
+            )
+            warming_s = time.monotonic() - begin_s
+            warmed = [_outcome(task, number, warming_s) for number, task in enumerate(made)]
         finally:
             for task in made:
                 task.cancel()
-        warming_s = time.monotonic() - begin_s
+            await asyncio.gather(*made, return_exceptions=True)
         beside = await typed(Phase.BESIDE, lambda n: n >= keys, 3)
         progress("destroying the ghosts")
     return ContentionReport(provenance, ghosts, app, (alone, during, beside), tuple(warmed), warming_s)
+
+
+def _outcome(task: asyncio.Task[Warmed], number: int, after_s: float) -> Warmed:
+    if task.done():
+        return task.result()
+    return Warmed(f"warm{number}", after_s, "was not warm yet")
 
 
 async def _warm(

@@ -20,6 +20,7 @@ def contention(
     ghosts: Annotated[int, typer.Option(min=1, max=200, help="How many ghosts warm beside the person.")] = 20,
     keys: Annotated[int, typer.Option(min=10, help="Keys pressed alone, before and after.")] = 100,
     app: Annotated[str, typer.Option(help="What each ghost launches, hidden.")] = "libreoffice-writer",
+    most_s: Annotated[float, typer.Option(min=10, help="Most seconds that warming may take.")] = 600.0,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -33,7 +34,15 @@ def contention(
     async def work(desk: Ghostdesk, progress: Progress, origin: Provenance) -> ContentionReport:
         limits = pool_policy(settings).ghost_limits
         return await run_contention_bench(
-            desk.engine, desk.hub, origin, limits=limits, ghosts=ghosts, keys=keys, app=launched, progress=progress
+            desk.engine,
+            desk.hub,
+            origin,
+            limits=limits,
+            ghosts=ghosts,
+            keys=keys,
+            app=launched,
+            most_s=most_s,
+            progress=progress,
         )
 
     report = with_engine(settings, 0, work)
