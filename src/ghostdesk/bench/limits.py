@@ -256,7 +256,8 @@ async def _round(here: Desk, kind: _Kind, number: int) -> Loaded:
     limited = rate_between(events, begin_s, frozen_s)
     lifted = rate_between(events, claim_s + _LIFTED_S / 2, claim_s + _LIFTED_S)
     at_s = ready_at(events, claim_s, lifted, kind.stretch_s)
-    ready_s = None if at_s is None else at_s - claim_s
+    # What was under way may make up for the claim's own time; nothing is said to be there before that has passed.
+    ready_s = None if at_s is None else max(at_s - claim_s, set_s + thaw_s)
     return Loaded(kind.name, number, kind.limit, limited, lifted, kind.unit, set_s, thaw_s, ready_s)
 
 
