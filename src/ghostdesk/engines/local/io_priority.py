@@ -63,7 +63,11 @@ def with_priority(priority: Priority) -> Iterator[None]:
 
 
 def set_for_user(uid: int, priority: Priority) -> bool:
-    """Give every thread of a uid this priority, in one call; False when it is refused or the uid has none."""
+    """Give every thread of a uid this priority; False when it is refused or the uid has none.
+
+    Twice: a thread that starts while the kernel goes through them has what its parent had before.
+    """
+    _set(_WHO_USER, uid, _CLASS[priority])
     return _set(_WHO_USER, uid, _CLASS[priority])
 
 
