@@ -23,7 +23,8 @@ from ghostdesk.kernel.ids import AppId, app_id
 
 Result = dict[str, Any]
 Done = Callable[[Result | AgentFault], None]
-LAUNCH_LIMIT_S = 30.0
+LAUNCH_LIMIT_S, HIDDEN_LIMIT_S = 30.0, 120.0
+"""Nobody waits for a hidden launch, and on a busy host it takes its time: ghosts run where nobody else wants to."""
 RAISE_LIMIT_S = 0.02
 """How long to let the window manager raise a window before its application may run and compete for the processor."""
 CLOSE_LIMIT_S = 3.0
@@ -290,12 +291,14 @@ class Applications:
         self._wait(Waiter(done, run.app, "cold", since_s))
 
     def _wait(self, waiter: Waiter) -> None:
+        limit_s = HIDDEN_LIMIT_S if waiter.path == "hidden" else LAUNCH_LIMIT_S
+
         def give_up() -> None:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-                waiter.done(AgentFault("no-window", f"{waiter.app} showed no window within {LAUNCH_LIMIT_S:.0f} s"))
+                waiter.done(AgentFault("no-window", f"{waiter.app} showed no window within {limit_s:.0f} s"))
 
-        waiter.timer = self._loop.later(LAUNCH_LIMIT_S, give_up)
+        waiter.timer = self._loop.later(limit_s, give_up)
         self._waiters.append(waiter)
 
     def _reveal(self, run: Run, windows: list[Window], *, thaw: bool) -> None:

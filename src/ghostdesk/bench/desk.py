@@ -17,7 +17,7 @@ from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.kernel.resources import Priority, Resources
 
-AGENT_TIMEOUT_S = 90.0
+AGENT_TIMEOUT_S = 150.0
 """A cold start of a heavy application on a slow disk answers within this."""
 
 

@@ -31,8 +31,8 @@ from ghostdesk.telemetry.events import TelemetrySource
 HELLO_LIMIT_S = 5.0
 EVENTS_PER_S = 200.0
 CALL_LIMIT_S = 5.0
-LIMITS_S = {"launch": 50.0, "show": 35.0, "catalogue": 15.0}
-"""Longer than the agent's own limit of 30 s for a window, so that the agent's better reason is heard."""
+LIMITS_S = {"launch": 140.0, "show": 35.0, "catalogue": 15.0}
+"""Longer than the agent's own limits for a window (120 s hidden, else 30), so that its better reason is heard."""
 _PEER = struct.Struct("3i")
 
 
