@@ -204,7 +204,7 @@ class _Run:
         async with AsyncExitStack() as own:
             try:
                 here = await own.enter_async_context(
-                    desk(self._engine, self._hub, GhostId(f"{self._rung}{number}"), _TEMPLATE)
+                    desk(self._engine, self._hub, GhostId(f"{self._rung}{number}"), _TEMPLATE, in_use=True)
                 )
                 await self._bring(here)
             except (GhostdeskError, TimeoutError) as error:
