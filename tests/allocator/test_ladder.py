@@ -41,7 +41,7 @@ def test_each_step_pays_exactly_where_gain_is_price_times_what_it_holds() -> Non
     parked, warm = _ladder().steps[1:]
     price_a_byte = warm.pays_from * warm.saves_s / warm.memory_bytes
     assert parked.pays_from * parked.saves_s == pytest.approx(price_a_byte * parked.memory_bytes)
-    assert "parked pays from 15%" in parked.why() and "MB" in parked.why()
+    assert "parked pays from 7%" in parked.why() and "MB" in parked.why()
 
 
 @given(st.floats(0, 1), st.floats(0, 1), st.booleans(), st.floats(0.1, 10), st.sampled_from(GhostState))

@@ -225,7 +225,7 @@ def test_a_ghost_climbs_step_by_step_each_with_its_price() -> None:
     for ghosts in (spares, (_personal(GhostState.READY), *spares), (_personal(GhostState.WARM, "editor"), *spares)):
         plan = _plan(ghosts, (likelier,), context=PARKS)
         (event,) = [a.event for a in plan.actions if not isinstance(a.event, BuildRequested)]
-        assert "parked pays from 15%" in event.reason
+        assert "parked pays from 7%" in event.reason
         steps.append(type(event))
     assert steps == [BindRequested, WarmRequested, ParkRequested]
     parked = (_personal(GhostState.PARKED, "editor"), *spares)
@@ -260,7 +260,7 @@ def test_where_memory_is_short_some_are_kept_parked_and_it_is_said() -> None:
     plan = _plan(ghosts, curves, policy=policy, context=context)
     woken = {a.ghost for a in plan.actions if isinstance(a.event, WakeRequested)}
     refused = [i for i in plan.infeasible if "no memory left" in i.reason.text]
-    assert woken and len(woken) * 1e9 + (6 - len(woken) - len(refused)) * 0.4e9 <= 4e9
+    assert woken and len(woken) * 1e9 + (6 - len(woken) - len(refused)) * 0.24e9 <= 4e9
     assert woken == {f"g{n}" for n in range(6 - len(woken), 6)}, "the likeliest are warm"
     said = {i.wish for i in plan.infeasible}
     assert said == {f"a warm desktop for u{n}" for n in range(6 - len(woken))}

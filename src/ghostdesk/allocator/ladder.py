@@ -28,7 +28,7 @@ _STAYS_WARM = 0.8
 class LadderFigures:
     """What each rung saves its user, and what it holds, in shares of a warm ghost's memory.
 
-    The defaults are medians of this project's own benchmarks (`ghostdesk bench launch`, `bench idle`), rounded.
+    The defaults are medians of this project's own benchmarks (`ghostdesk bench launch`, `bench density`), rounded.
 
     Args:
         warm_saves_s: against a ready ghost of the pool: the cold start of the first application.
@@ -44,7 +44,7 @@ class LadderFigures:
     seen_s: float = 0.85
     wake_s: float = 0.15
     cached_saves_s: float = 0.7
-    parked_share: float = 0.4
+    parked_share: float = 0.24
     cached_share: float = 0.02
     cached_bytes: float = 256e6
 
