@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from control_world import World
 
+from ghostdesk.engines.simulated_host import Duration
+from ghostdesk.ghosts.commands import AgentCommand, LaunchHidden, Outcome
 from ghostdesk.ghosts.ghost import GhostState
 from ghostdesk.kernel.ids import AppId, UserId
 from ghostdesk.kernel.resources import Priority, Resources
@@ -82,4 +84,38 @@ async def test_a_launch_lifts_limits_that_were_lost_without_waiting_for_a_tick(w
     await world.clock.run_until(world.clock.now_s() + 1.0)
     assert world.manager.get(handle.ghost).limits == Resources(memory_bytes=4e9)
     assert world.manager.get(handle.ghost).priority is Priority.PERSON
+    world.close()
+
+
+async def test_applications_of_ghosts_start_two_at_a_time_and_a_claim_does_not_wait_for_them(tmp_path: Path) -> None:
+    world = World(tmp_path, floor=6, ceiling=12)
+    await world.pass_time(30)
+    people = [UserId(f"u{n}") for n in range(6)]
+    world.forecast.arrival = dict.fromkeys(people, 0.9)
+    world.forecast.apps = dict.fromkeys(people, ("editor",))
+    world.host.figures.durations["cold"] = Duration(20.0)
+    running, most = set(), 0
+    apply = world.agents.apply
+
+    async def counted(command: AgentCommand) -> Outcome:
+        nonlocal most
+        if not isinstance(command, LaunchHidden):
+            return await apply(command)
+        running.add(command.ghost)
+        most = max(most, len(running))
+        try:
+            return await apply(command)
+        finally:
+            running.discard(command.ghost)
+
+    world.agents.apply = counted  # type: ignore[method-assign]
+    await world.pass_time(30)
+    assert (most, len(running)) == (2, 2)
+    waiting = next(g.owner for g in world.manager if g.pending == "warm" and g.ghost not in running)
+    assert waiting is not None
+    handle = await world.clock.run(world.plane.open_desktop(waiting))
+    assert handle.path == "ready" and handle.duration_s < 1.0
+    await world.pass_time(120)
+    assert most == 2
+    assert sum(1 for g in world.manager if g.state is GhostState.WARM) == 5
     world.close()

@@ -25,12 +25,12 @@ from ghostdesk.ghosts.commands import (
     Thaw,
 )
 from ghostdesk.ghosts.events import Done, Failed, GhostEvent, ReleaseRequested
-from ghostdesk.ghosts.ghost import Ghost
+from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.ghosts.lifecycle import Step
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import Conflict, EngineError, GhostdeskError, NotFound
-from ghostdesk.kernel.ids import AppId, GhostId
+from ghostdesk.kernel.ids import AppId, GhostId, HostId
 from ghostdesk.kernel.resources import Priority
 from ghostdesk.store.protocol import Claim
 
@@ -40,6 +40,10 @@ AGENT_START_TIMEOUT_S = {Priority.PERSON: 15.0, Priority.GHOST: 60.0}
 
 Listener = Callable[[Step, GhostEvent, Sequence[Outcome]], None]
 """Told of every change: the step, the event that caused it, and the outcomes of the commands that led to the event."""
+
+
+LAUNCHES_AT_ONCE = 2
+"""Hidden launches under way at the same time on one host."""
 
 
 class Executor:
@@ -54,6 +58,9 @@ class Executor:
         self._journal = journal
         self._clock = clock
         self._locks: defaultdict[GhostId, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._launches: defaultdict[HostId, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(LAUNCHES_AT_ONCE)
+        )
         self._tasks: set[asyncio.Task[Any]] = set()
         self.listeners: list[Listener] = []
         self.watched: Callable[[GhostId], bool] = lambda _ghost: False
@@ -119,7 +126,14 @@ class Executor:
             if what == "claim" and isinstance(command, AgentCommand | CallBackMemory):
                 self.spawn(self._one(command))  # the person waits neither for bookkeeping nor for the last page
                 continue
-            outcome = await self._one(command)
+            if isinstance(command, LaunchHidden) and ghost.state is not GhostState.ACTIVE:
+                # Applications of ghosts start a few at a time: all at once, they would only be in each other's way.
+                async with self._launches[ghost.host]:
+                    if not self._still(ghost, what):
+                        return outcomes
+                    outcome = await self._one(command)
+            else:
+                outcome = await self._one(command)
             outcomes.append(outcome)
             if outcome.error is None:
                 continue
