@@ -32,8 +32,8 @@ class Host:
         self.cgroup = folder / "cgroup"
         self.records = Records(folder / "state", folder / "run")
         self.gpus = Gpus(gpu_tree.Tree(self.tree.root), load=no_library)
-        cgroups = Cgroups(Hierarchies(mode, self.cgroup), "ghostdesk-test")
-        self.shares = GpuShares(self.gpus, self.records, cgroups, threading.Lock())
+        self.cgroups = Cgroups(Hierarchies(mode, self.cgroup), "ghostdesk-test")
+        self.shares = GpuShares(self.gpus, self.records, self.cgroups, threading.Lock())
 
     def amd(self) -> None:
         add_drm(self.tree, 128, "0000:03:00.0", "amdgpu", "0x1002", 16 * GIB)
@@ -47,14 +47,14 @@ class Host:
         record = GhostRecord(ghost, "plain", "isolated", 210_000, gpu=grant_to_text(grant))
         self.records.paths(ghost).folder.mkdir(parents=True)
         self.records.write(record)
-        group = self.cgroup / "ghostdesk-test" / name
+        group = self.cgroups.group(self.cgroup, ghost)
         group.mkdir(parents=True)
         if controller:
             (group / "dmem.max").write_text("")
         return record
 
     def limit_of(self, name: str) -> str:
-        return (self.cgroup / "ghostdesk-test" / name / "dmem.max").read_text()
+        return (self.cgroups.group(self.cgroup, GhostId(name)) / "dmem.max").read_text()
 
 
 @pytest.fixture
