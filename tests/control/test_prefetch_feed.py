@@ -216,9 +216,9 @@ async def test_the_loop_tells_its_wishes_for_those_who_get_no_ghost(tmp_path: Pa
     fake.done.set()
     feed = feed_of(fake, world.clock)
     world.loop.on_wishes = feed.follow
-    world.forecast.arrival, world.forecast.apps = {ADA: 0.1}, {ADA: ("editor",)}
+    world.forecast.arrival, world.forecast.apps = {ADA: 0.05}, {ADA: ("editor",)}
     await world.pass_time(60)
     assert world.manager.of_user(ADA) is None
     assert [(w.apps, w.user) for w in fake.loads] == [((EDITOR,), ADA)]
-    assert "10% likely" in fake.loads[0].reason
+    assert "5% likely" in fake.loads[0].reason
     world.close()

@@ -20,6 +20,9 @@ from ghostdesk.wiring import open_settings_store
 _MOST_ATTRIBUTE = 64
 app = typer.Typer(no_args_is_help=True, help="Accounts: add, list, disable, enable.")
 
+OPERATOR = UserId("operator")
+"""The account that is there from the first start on."""
+
 
 def checked_user(text: str) -> UserId:
     """A user id from the command line; raises `ConfigError` for a bad one."""

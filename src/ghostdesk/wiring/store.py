@@ -1,0 +1,77 @@
+"""The database that settings name, the right to plan with it, and the lock of the one control plane on its folders."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ghostdesk.config import Settings
+from ghostdesk.control.turn import Turn
+from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.store.protocol import Store
+from ghostdesk.store.sqlite import open_store
+
+
+def store_path(settings: Settings) -> Path:
+    """Where the embedded database is."""
+    return settings.state.directory / "ghostdesk.db"
+
+
+def open_settings_store(settings: Settings, *, repair: bool = False) -> Store:
+    """Open the database, making its folder; see `store.sqlite.open_store` for `repair` and errors."""
+    if settings.state.database:
+        from ghostdesk.store.postgres import PostgresStore
+
+        return PostgresStore(settings.state.database)
+    path = store_path(settings)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    except OSError as error:
+        raise ConfigError(
+            f"{path.parent} cannot be made: {error.strerror}.", "Set state.directory to a folder you can write to."
+        ) from None
+    return open_store(path, now_s=time.time(), repair=repair)
+
+
+def planner_turn(store: Store) -> Turn | None:
+    """The right to plan, where the database is shared; None where it is a file of this machine's own."""
+    make: Callable[[], Turn] | None = getattr(store, "planner_turn", None)
+    return None if make is None else make()
+
+
+@contextlib.contextmanager
+def sole_control_plane(run_dir: Path) -> Iterator[None]:
+    """Hold the lock that says that one control plane runs on these folders; raises `ConfigError` when another does."""
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
+        if (
+            (found := run_dir.lstat()).st_uid != os.geteuid()
+            or not stat.S_ISDIR(found.st_mode)
+            or found.st_mode & 0o022
+        ):
+            raise ConfigError(
+                f"{run_dir} is not ours alone: somebody else made it, or may write to it.",
+                "Remove it, or set state.run_directory to a folder of your own.",
+            )
+        handle = os.open(run_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigError(
+            f"{run_dir} cannot be used: {error.strerror}.", "Set state.run_directory to a folder you can write to."
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise ConfigError(
+            f"Another ghostdesk already runs with {run_dir}.",
+            "Stop it, or give this one its own state.directory, state.run_directory and server.port.",
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(handle)
