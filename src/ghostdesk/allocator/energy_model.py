@@ -180,6 +180,8 @@ def calibrated(model: HostPowerModel, readings: Sequence[UseReading]) -> Calibra
 
 
 _MOST_PAIRS = 400
+_LEAST_RUN = 1e-6
+"""Readings closer in use than this say nothing of a slope, and dividing by their distance may overflow."""
 
 
 def _median_line(use: np.ndarray, power_w: np.ndarray) -> tuple[float, float]:
@@ -187,7 +189,7 @@ def _median_line(use: np.ndarray, power_w: np.ndarray) -> tuple[float, float]:
     places = np.unique(np.linspace(0, len(use) - 1, min(len(use), _MOST_PAIRS)).astype(np.int64))
     x, y = use[places], power_w[places]
     rise, run = y[:, None] - y[None, :], x[:, None] - x[None, :]
-    far = run > 0.0
+    far = run > _LEAST_RUN
     slope_w = float(np.median(rise[far] / run[far])) if bool(far.any()) else 0.0
     return float(np.median(y - slope_w * x)), slope_w
 

