@@ -10,8 +10,8 @@ from ghostdesk.ghosts.ghost import RUNG, GhostState
 FIGURES = LadderFigures()
 
 
-def _ladder(*, can_park: bool = True, price_factor: float = 1.0, threshold: float = 0.3) -> Ladder:
-    return Ladder.priced(FIGURES, threshold, 250e6, can_park=can_park, price_factor=price_factor)
+def _ladder(*, can_park: bool = True, threshold: float = 0.3) -> Ladder:
+    return Ladder.priced(FIGURES, threshold, 250e6, can_park=can_park)
 
 
 def _rung(ladder: Ladder, probability: float, held: GhostState = GhostState.ABSENT) -> GhostState:
@@ -49,9 +49,9 @@ def test_likelier_is_never_lower_and_dearer_never_higher(
     one: float, other: float, can_park: bool, factor: float, held: GhostState
 ) -> None:
     low, high = sorted((one, other))
-    ladder = _ladder(can_park=can_park, price_factor=factor)
+    ladder = _ladder(can_park=can_park, threshold=0.3 * factor)
     assert RUNG[_rung(ladder, low, held)] <= RUNG[_rung(ladder, high, held)]
-    dearer = _ladder(can_park=can_park, price_factor=min(factor * 2, 10.0))
+    dearer = _ladder(can_park=can_park, threshold=0.3 * min(factor * 2, 10.0))
     assert RUNG[_rung(dearer, high, held)] <= RUNG[_rung(ladder, high, held)]
 
 

@@ -242,10 +242,10 @@ def test_without_steps_only_likely_people_get_something() -> None:
 
 
 def test_dear_energy_lets_ghosts_climb_less() -> None:
-    dear = replace(PARKS, idle_price=2.0)
+    dear = replace(POLICY, warm_threshold=2.0 * POLICY.warm_threshold)
     ghosts, curves = (_personal(GhostState.PARKED, "editor"), _ready("b"), _ready("c")), (_curve(ALICE, 0.4, "editor"),)
     assert _plan(ghosts, curves, context=PARKS).actions
-    assert not _plan(ghosts, curves, context=dear).actions
+    assert not _plan(ghosts, curves, context=PARKS, policy=dear).actions
 
 
 def test_where_memory_is_short_some_are_kept_parked_and_it_is_said() -> None:

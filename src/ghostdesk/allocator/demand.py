@@ -78,7 +78,6 @@ def ladder_of(request: PlanRequest) -> Ladder:
         policy.warm_threshold,
         policy.ghost_memory_bytes,
         can_park=context.can_park and policy.in_steps,
-        price_factor=context.idle_price,
     )
 
 

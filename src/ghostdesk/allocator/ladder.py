@@ -8,7 +8,7 @@ pays where
 (docs/explanation/pre-warming.md). The operator says what idle memory may cost with one number that people can picture:
 `PoolPolicy.warm_threshold`, the probability from which the last step, from parked to warm, pays. That fixes the price
 of a byte, and with it the probabilities from which the lower steps pay. Where memory is short the fleet plan raises
-the price (allocator/host_plan.py), and where energy is dear the signal does (`Context.idle_price`).
+the price (allocator/host_plan.py); where energy is dear, the signal raises the threshold (allocator/energy_signal.py).
 """
 
 from __future__ import annotations
@@ -100,18 +100,15 @@ class Ladder:
         ghost_memory_bytes: float,
         *,
         can_park: bool,
-        price_factor: float = 1.0,
     ) -> Ladder:
         """The steps with their prices.
 
         Args:
             figures: what rungs save and hold.
-            warm_threshold: probability from which the step to warm pays, at a `price_factor` of 1.
+            warm_threshold: probability from which the step to warm pays.
             ghost_memory_bytes: what a warm ghost holds.
             can_park: whether parking frees memory here; without it there is no such rung.
-            price_factor: how much dearer idle memory is than usual (an energy signal); cut to 0.1 .. 10.
         """
-        factor = min(max(price_factor, 0.1), 10.0)
         gain_s = figures.saves_s(GhostState.WARM) - figures.parked_saves_s
         share = 1.0 - figures.parked_share
         price_s = warm_threshold * gain_s / share if share > 0 else 0.0  # seconds for one warm ghost's memory
@@ -124,8 +121,7 @@ class Ladder:
             pays_from = price_s * more / saves_s if saves_s > 0 else 1.0
             if rung is GhostState.WARM:
                 pays_from = warm_threshold  # with no rung below to keep, the same probability still says when
-            pays_from = min(pays_from, warm_threshold) * factor
-            steps.append(Step(rung, pays_from, saves_s, more * ghost_memory_bytes))
+            steps.append(Step(rung, min(pays_from, warm_threshold), saves_s, more * ghost_memory_bytes))
             below = rung
         return cls(tuple(steps))
 

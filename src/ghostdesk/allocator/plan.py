@@ -99,7 +99,6 @@ class Context:
         held_bytes: memory of each ghost and desktop, as measured.
         links: the lines to people's browsers, of those that were measured of late.
         link_rules: what a line must do.
-        idle_price: how much dearer than usual it is to hold something idle (an energy signal); 1 is as usual.
     """
 
     capacity: Resources
@@ -111,7 +110,6 @@ class Context:
     watched: frozenset[GhostId] = frozenset()
     conditions: HostConditions | None = None
     held_bytes: Mapping[GhostId, float] = field(default_factory=dict)
-    idle_price: float = 1.0
     gate: WarmingGate = OPEN_GATE
     links: Mapping[UserId, ClientLink] = field(default_factory=dict)
     link_rules: LinkRules = DEFAULT_LINK_RULES
