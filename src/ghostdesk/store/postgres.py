@@ -30,7 +30,11 @@ _STATEMENT_TIMEOUT_MS = 15_000
 _CONNECT_TIMEOUT_S = 10
 _REWRITTEN_BYTES = 64 * 1024 * 1024
 _COLUMNS = ", ".join(f'"{name}"' for name in EVENT_COLUMNS)
-_STAGE = f"CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {_COLUMNS} FROM events WITH NO DATA"  # noqa: S608
+_STAGE = (
+    f"CREATE TEMP TABLE IF NOT EXISTS incoming ON COMMIT DELETE ROWS AS SELECT {_COLUMNS} "  # noqa: S608
+    "FROM events WITH NO DATA"
+)
+"""Once a connection: a new table for each second's events would fill PostgreSQL's catalogue."""
 _COPY = f"COPY incoming ({_COLUMNS}) FROM STDIN"
 _MERGE = (
     f"INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} FROM incoming "  # noqa: S608 - our own column names
@@ -83,7 +87,7 @@ class PostgresStore(SqlStore):
         return postgresql.insert(table)
 
     def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:
-        """By COPY into a table of this transaction, and from there what is new."""
+        """By COPY into a table of this connection, and from there what is new."""
         if not rows:
             return 0
         connection.exec_driver_sql(_STAGE)
@@ -91,9 +95,7 @@ class PostgresStore(SqlStore):
         with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
             for row in rows:
                 copy.write_row(row)
-        added = connection.exec_driver_sql(_MERGE).rowcount
-        connection.exec_driver_sql("DROP TABLE incoming")
-        return added
+        return connection.exec_driver_sql(_MERGE).rowcount
 
     def _forget_deleted(self) -> None:
         """Clear deleted rows from the tables' files: small tables are rewritten, large ones vacuumed.
