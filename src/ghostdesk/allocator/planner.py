@@ -25,7 +25,7 @@ from ghostdesk.ghosts.events import (
     WarmRequested,
 )
 from ghostdesk.ghosts.ghost import Ghost, GhostState
-from ghostdesk.kernel.ids import GhostId
+from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.kernel.resources import Priority, Resources
 from ghostdesk.prefetch.plan import PrefetchWish
 from ghostdesk.profiles.forecast import UsageCurve
@@ -47,6 +47,8 @@ class _Draft:
     personal: list[Ghost] = field(default_factory=list)
     """Ghosts of people who have not come yet."""
     draining: list[Ghost] = field(default_factory=list)
+    owned: dict[UserId, list[Ghost]] = field(default_factory=dict)
+    """Each person's desktops and ghosts that are not being destroyed."""
     ahead: Ahead = field(init=False)
     """What may be done for people who are not here yet."""
 
@@ -54,11 +56,14 @@ class _Draft:
         self.ahead = Ahead.under(self.request.context.gate, self.request.ghosts)
         active, draining = GhostState.ACTIVE, GhostState.DRAINING
         for ghost in self.request.ghosts:  # once, as most are in use and of no concern
-            if ghost.state is active:
-                continue
             if ghost.state is draining:
                 self.draining.append(ghost)
-            elif ghost.owner is None:
+                continue
+            if ghost.owner is not None:
+                self.owned.setdefault(ghost.owner, []).append(ghost)
+            if ghost.state is active:
+                continue
+            if ghost.owner is None:
                 self.unowned.append(ghost)
             else:
                 self.personal.append(ghost)
@@ -182,8 +187,11 @@ def _slow_lines(draft: _Draft) -> tuple[Reason, ...]:
     found = {}
     for ghost in draft.personal if context.links else ():
         link = context.links.get(ghost.owner) if ghost.owner is not None else None
-        if ghost.owner is not None and link is not None and judge(link, context.link_rules).slow:
-            found[ghost.owner] = Reason("slow-line", slow_line_text(ghost.owner, judge(link, context.link_rules)))
+        if ghost.owner is None or link is None:
+            continue
+        verdict = judge(link, context.link_rules)
+        if verdict.slow:
+            found[ghost.owner] = Reason("slow-line", slow_line_text(ghost.owner, verdict))
     return tuple(found[user] for user in sorted(found))
 
 
@@ -197,7 +205,7 @@ def _retry_drains(draft: _Draft) -> None:
 def _serve(draft: _Draft, wish: PersonalWish) -> bool:
     """Bring this user's ghost one rung nearer; false when there is no ghost to give them yet. What is for
     somebody who is not at the door waits while the gate says so."""
-    own = [g for g in draft.request.ghosts if g.owner == wish.user and g.state is not GhostState.DRAINING]
+    own = draft.owned.get(wish.user)
     if own:
         ghost = max(own, key=lambda g: (g.generation, g.ghost))
         if ghost.pending is None and ghost.ghost not in draft.touched:
@@ -272,9 +280,8 @@ def _begin_mode(draft: _Draft, ghost: Ghost, curve: UsageCurve) -> bool:
 def _here_without(draft: _Draft) -> int:
     """People who wait, or stand at the door, and have no desktop: those of whom nothing is known, too."""
     request = draft.request
-    owners = {ghost.owner for ghost in request.ghosts if ghost.state is not GhostState.DRAINING}
     bound = {action.event.user for action in draft.actions if isinstance(action.event, BindRequested)}
-    return request.waiting + len(request.expected - request.excluded - owners - bound)
+    return request.waiting + len(request.expected - request.excluded - draft.owned.keys() - bound)
 
 
 def _fill(draft: _Draft, pool: PoolWish, unserved: list[PersonalWish], standing: Standing) -> None:
