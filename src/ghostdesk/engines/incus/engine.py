@@ -19,6 +19,7 @@ from ghostdesk.engines.incus.render import (
     OWNER,
     POOL,
     InstancePlan,
+    ghost_of,
     home_device,
     host_uid,
     instance_name,
@@ -182,7 +183,7 @@ class IncusEngine:
         except NotFound:
             await self._api.upload("/1.0/images", content, {"X-LXD-filename": "ghostdesk.tar"})
         self._plan = InstancePlan(
-            self._pool, print_of, self._storage, self._network, self._run_dir, self._group, images.THIN_BINDS,
+            self._pool, print_of, self._storage, self._network, self._run_dir, images.THIN_BINDS,
             self._variables(),
         )  # fmt: skip
         await self._read_capacity()
@@ -207,8 +208,7 @@ class IncusEngine:
 
     async def observe(self) -> Sequence[ObservedGhost]:
         """Every instance of ours, alive or not, on every member."""
-        prefix = instance_name(self._pool, GhostId(""))
-        seen = [observed(instance, prefix) for instance in await self._list()]
+        seen = [observed(instance, self._pool) for instance in await self._list()]
         return [ghost for ghost in seen if ghost is not None]
 
     async def apply(self, command: EngineCommand) -> Outcome:
@@ -382,9 +382,8 @@ class IncusEngine:
 
     async def _refresh_uids(self) -> None:
         for instance in await self._list():
-            ghost = GhostId(str(instance["name"]).removeprefix(instance_name(self._pool, GhostId(""))))
             if uid := (instance.get("config") or {}).get(AGENT_UID):
-                self._uids[ghost] = int(uid)
+                self._uids[ghost_of(self._pool, instance)] = int(uid)
 
     def endpoint(self, ghost: GhostId) -> Endpoint:
         """Where the desktop answers; raises `NotFound`."""
@@ -440,8 +439,7 @@ class IncusEngine:
         """Leave the server; with `keep_ghosts` false every instance of ours goes. Homes stay."""
         try:
             if self._plan is not None and not keep_ghosts:
-                prefix = instance_name(self._pool, GhostId(""))
-                ghosts = [GhostId(str(one["name"]).removeprefix(prefix)) for one in await self._list()]
+                ghosts = [ghost_of(self._pool, one) for one in await self._list()]
                 outcomes = await asyncio.gather(*(self.apply(Destroy(ghost)) for ghost in ghosts))
                 if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
                     raise failed[0]

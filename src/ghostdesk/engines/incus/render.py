@@ -32,7 +32,6 @@ class InstancePlan:
         storage: the storage pool that their disks are in.
         network: the server's network that they are connected to; empty for none.
         run_dir: the folder whose subfolders hold the desktops' sockets.
-        group: the cluster group that they are placed in; empty leaves it to the server.
         binds: folders of the host that they see read-only, at the same place.
     """
 
@@ -41,7 +40,6 @@ class InstancePlan:
     storage: str
     network: str
     run_dir: Path
-    group: str = ""
     binds: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -49,6 +47,11 @@ class InstancePlan:
 def instance_name(pool: str, ghost: GhostId) -> str:
     """The name of a ghost's instance: letters, digits and hyphens, as host names have."""
     return f"gd-{pool}-{ghost}".replace("_", "-")
+
+
+def ghost_of(pool: str, instance: Mapping[str, Any]) -> GhostId:
+    """The ghost whose instance this is."""
+    return GhostId(str(instance["name"]).removeprefix(instance_name(pool, GhostId(""))))
 
 
 def instance_request(
@@ -127,11 +130,11 @@ def host_uid(instance: Mapping[str, Any], inside: int = INSIDE_UID) -> int:
     raise ValueError(f"instance {instance.get('name')} maps no uid {inside}")
 
 
-def observed(instance: Mapping[str, Any], prefix: str) -> ObservedGhost | None:
+def observed(instance: Mapping[str, Any], pool: str) -> ObservedGhost | None:
     """One instance, as listed with its state (recursion=2); None when its name is none of ours."""
-    name, config = str(instance["name"]), instance.get("config") or {}
+    config = instance.get("config") or {}
     try:
-        ghost = ghost_id(name.removeprefix(prefix))
+        ghost = ghost_id(ghost_of(pool, instance))
         owner = UserId(user_id(config[OWNER])) if config.get(OWNER) else None
     except (GhostdeskError, ValueError):
         return None
