@@ -34,6 +34,7 @@ from ghostdesk.telemetry.calendars.lines import (
     CalendarLines,
     booked_only,
 )
+from ghostdesk.telemetry.calendars.reading import problem_text
 from ghostdesk.telemetry.calendars.series import Entry, UnreadableEntry, occurrences, parse_entry
 from ghostdesk.telemetry.calendars.zones import Zones, named_zone
 
@@ -76,13 +77,7 @@ class BookingReading:
 
     def describe_problem(self) -> str:
         """A sentence or two on what could not be read; empty when all was well."""
-        said = []
-        if self.skipped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
-            said.append(f"{sum(self.skipped.values())} of {self.entries} bookings were left out: {reasons}.")
-        if self.unknown_zones:
-            said.append(f"{self.unknown_zones} time zones are unknown; times in them were read as local.")
-        return " ".join(said)
+        return problem_text(f"of {self.entries} bookings were left out", self.skipped, self.unknown_zones)
 
 
 def read_bookings(

@@ -41,13 +41,18 @@ class CalendarReading:
 
     def describe_problem(self) -> str:
         """A sentence or two on what could not be read; empty when all was well."""
-        said = []
-        if self.skipped:
-            reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(self.skipped.items()))
-            said.append(f"{sum(self.skipped.values())} of {self.entries} entries could not be read: {reasons}.")
-        if self.unknown_zones:
-            said.append(f"{self.unknown_zones} time zones are unknown; times in them were read as local.")
-        return " ".join(said)
+        return problem_text(f"of {self.entries} entries could not be read", self.skipped, self.unknown_zones)
+
+
+def problem_text(of_them: str, skipped: Mapping[str, int], unknown_zones: int) -> str:
+    """How many "of them" were passed over for which reasons, and how many time zones nobody knows; "" for none."""
+    said = []
+    if skipped:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+        said.append(f"{sum(skipped.values())} {of_them}: {reasons}.")
+    if unknown_zones:
+        said.append(f"{unknown_zones} time zones are unknown; times in them were read as local.")
+    return " ".join(said)
 
 
 def read_calendar(
