@@ -43,9 +43,13 @@ _COMMANDS = {
 """Each command with the module below this one that holds it, in the order of `ghostdesk --help`."""
 
 
+def _say_version() -> None:
+    Console().print(f"ghostdesk {__version__}")
+
+
 def _version(wanted: bool) -> None:
     if wanted:
-        Console().print(f"ghostdesk {__version__}")
+        _say_version()
         raise typer.Exit
 
 
@@ -84,7 +88,7 @@ def main() -> None:
     try:
         first = sys.argv[1] if len(sys.argv) > 1 else ""
         if first == "--version":
-            Console().print(f"ghostdesk {__version__}")
+            _say_version()
             return
         made(first if first in _COMMANDS else None)()
     except GhostdeskError as error:

@@ -153,7 +153,7 @@ def host_power_model(settings: Settings) -> HostPowerModel:
 
 
 def swap_wish(settings: Settings) -> SwapWish:
-    """What of it the operator asked for: nothing, unless desktops run on this host."""
+    """The swap that the operator asked for: none, unless desktops run on this host."""
     if settings.engine.name != "local":
         return SwapWish()
     parking = settings.parking

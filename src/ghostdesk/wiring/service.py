@@ -151,20 +151,20 @@ class Ghostdesk:
         self.user_files.resume(self.loop.manager)
         on_step("learning from history")
         await asyncio.to_thread(self._fit)
+        followers = [
+            self.plane.flush_every(_FLUSH_EVERY_S),
+            self.plane.personal.follow_every(_FOLLOW_EVERY_S),
+            self.feed.follow_every(_FEED_EVERY_S),
+            self.capacity.follow_every(_CAPACITY_EVERY_S),
+            self.models.follow_every(_FOLLOW_EVERY_S),
+            self.curves.follow_every(_FOLLOW_EVERY_S),
+            self.user_files.follow_every(),
+            self.energy.follow_every(),
+            age_out_every(self.store.age_out, self.journal, self.clock, self.settings.telemetry.retention_days),
+        ]
         if ticking:
-            self._tasks.append(asyncio.create_task(self.loop.run(self.settings.forecast.tick_s, self.plane.wake)))
-        self._tasks.append(asyncio.create_task(self.plane.flush_every(_FLUSH_EVERY_S)))
-        self._tasks.append(asyncio.create_task(self.plane.personal.follow_every(_FOLLOW_EVERY_S)))
-        self._tasks.append(asyncio.create_task(self.feed.follow_every(_FEED_EVERY_S)))
-        self._tasks.append(asyncio.create_task(self.capacity.follow_every(_CAPACITY_EVERY_S)))
-        self._tasks.append(asyncio.create_task(self.models.follow_every(_FOLLOW_EVERY_S)))
-        self._tasks.append(asyncio.create_task(self.curves.follow_every(_FOLLOW_EVERY_S)))
-        self._tasks.append(asyncio.create_task(self.user_files.follow_every()))
-        self._tasks.append(asyncio.create_task(self.energy.follow_every()))
-        retention_days = self.settings.telemetry.retention_days
-        self._tasks.append(
-            asyncio.create_task(age_out_every(self.store.age_out, self.journal, self.clock, retention_days))
-        )
+            followers.insert(0, self.loop.run(self.settings.forecast.tick_s, self.plane.wake))
+        self._tasks += [asyncio.create_task(follower) for follower in followers]
 
     def _fit(self) -> None:
         now_s = self.clock.now_s()
