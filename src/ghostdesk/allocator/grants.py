@@ -6,8 +6,9 @@ Ghosts never stand in the way: only desktops in use, and desktops booked for oth
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from ghostdesk.allocator.bookings import (
     DESKTOPS,
@@ -132,13 +133,14 @@ class InUse:
     full: Resources
     rules: CapacityRules
     host: Host
-    counted: Tally
+    counted: Callable[[], Tally]
+    """What is promised, added up when a quota first needs it: a launch of somebody without one looks at nobody else."""
     reserved: Reserved
 
     @classmethod
     def of(cls, host: Host, full: Resources, rules: CapacityRules, now_s: float) -> InUse:
-        """Add up once what is promised, for many desktops."""
-        counted = tally(host.ghosts, rules, host.ghost_memory_bytes, host.held)
+        """Add up at most once what is promised, for many desktops."""
+        counted = cache(lambda: tally(host.ghosts, rules, host.ghost_memory_bytes, host.held))
         return cls(full, rules, host, counted, reserved_now(host.ghosts, rules, now_s))
 
     def limits_of(self, ghost: Ghost) -> Resources:
@@ -152,7 +154,7 @@ class InUse:
         asked = full_limits(counted_each(booking, self.full), self.host.whole) if booking is not None else self.full
         if own.most is NOTHING and theirs.most is NOTHING:
             return asked
-        taken = self.counted.limits_of_department.get(department, NOTHING)
+        taken = self.counted().limits_of_department.get(department, NOTHING)
         taken -= counted_limits(ghost.limits, self.rules.desktop)  # its own is not in its way
         limits = [
             self._limit(*amounts)

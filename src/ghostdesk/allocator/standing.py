@@ -228,7 +228,7 @@ class Standing:
         context = request.context
         memory_bytes = request.policy.ghost_memory_bytes
         host = Host(context.capacity, context.capacity, request.ghosts, memory_bytes, context.held_bytes)
-        return InUse(full, rules, host, self.counted, self.reserved).limits_of
+        return InUse(full, rules, host, lambda: self.counted, self.reserved).limits_of
 
     def not_granted(self) -> list[Infeasible]:
         """What quotas and rules held back; bookings that will not fit; desktops in use that have less than all."""
