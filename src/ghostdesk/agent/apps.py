@@ -284,7 +284,8 @@ class Applications:
     def _foreign_window(self, app: str) -> Window | None:
         entry = self._entry(app)
         mine = [w for w in self.windows.all.values() if w.app == entry.app and not w.hidden and w.normal]
-        return self.windows.topmost(mine)
+        # A window of a run that has just died is still there until the server says that it is gone.
+        return self.windows.topmost([w for w in mine if w.owner is None or w.owner in self._runs.all])
 
     def _cold(self, app: str, files: list[str], done: Done, since_s: float) -> None:
         run = self._runs.start(self._entry(app), hidden=False, files=files)
