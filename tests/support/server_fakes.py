@@ -282,7 +282,14 @@ class BackgroundLoop:
 
         return self.run(work())
 
+    async def _hang_up(self) -> None:
+        """A browser may have connected in the very moment in which its server ended: nobody else closes that socket."""
+        for transport in list(getattr(self.loop, "_transports", {}).values()):
+            transport.abort()
+        await asyncio.sleep(0.01)
+
     def close(self) -> None:
+        self.run(self._hang_up())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
         self.loop.close()
