@@ -20,6 +20,8 @@ from typing import Any
 
 import httpx
 
+GATE_OPEN = "[context]\nwarming_gate = false"
+TELLING = ("problem", "notes", "ghosts", "launches", "context")
 REQUIRED = ("bwrap", "Xvnc", "openbox", "xdotool")
 
 
@@ -54,7 +56,7 @@ class Running:
             f"[server]\nport = {self.port}\n[state]\ndirectory = '{self.state}'\nrun_directory = '{self.run}'\n"
             "[forecast]\ntick_s = 0.5\n"
             "[engine]\nghosts_yield = false\n"  # the same: ghosts that yield get ready late on a busy machine
-            "[context]\ncpu_pressure = [0.4, 2, 3]\nio_pressure = [0.2, 2, 3]\n"  # whatever runs beside the tests
+            f"{GATE_OPEN}\n"  # whatever runs beside the tests
             "[pool]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items())
         )
         self.process: subprocess.Popen[str] | None = None
@@ -120,6 +122,14 @@ class Running:
     def ghosts(self) -> dict[str, dict[str, Any]]:
         """Ghosts by id."""
         return {g["ghost"]: g for g in self.status()["ghosts"]}
+
+    def told(self) -> str:
+        """What explains a failed test: the end of the log, and what the status view says of the ghosts."""
+        try:
+            status = json.dumps({k: v for k, v in self.status().items() if k in TELLING}, indent=1)
+        except (httpx.HTTPError, AssertionError, RuntimeError) as error:  # it is down, or its clients are closed
+            status = f"no status: {error}"
+        return f"{self.said()[-6000:]}\n{status[:6000]}"
 
     def said_problem(self) -> str:
         """The problem that the status view shows; empty when all is well, or while nothing can be asked."""

@@ -9,20 +9,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import Running, missing_programs, running, wait_for
+from running import GATE_OPEN, Running, missing_programs, running, wait_for
 
 pytestmark = [
     pytest.mark.desktop,
     pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}"),
     pytest.mark.skipif(not Path("/proc/pressure/cpu").exists(), reason="this kernel tells no pressure"),
 ]
-BAND = "cpu_pressure = [0.05, 0.1, 0.15]"
+BAND = "[context]\ncpu_pressure = [0.05, 0.1, 0.15]"
 
 
 @pytest.fixture
 def desk() -> Iterator[Running]:
     with running(floor=3, ceiling=6) as made:
-        made.config.write_text(made.config.read_text().replace("cpu_pressure = [0.4, 2, 3]", BAND))
+        made.config.write_text(made.config.read_text().replace(GATE_OPEN, BAND))
         yield made
 
 
