@@ -15,6 +15,12 @@ from ghostdesk.telemetry.events import UsageEvent
 
 PARKING = "parked in swap"
 """The ability under which an engine says whether parking a ghost frees its memory here."""
+FREEZING = "freeze"
+"""The ability under which an engine says that it cannot freeze a desktop here; absent or true otherwise."""
+RESIZING = "resize"
+"""The ability under which an engine says that a running desktop keeps the limits it was built with; else as above.
+
+A command that an ability rules out comes back with `Unsupported` and changes nothing; conformance skips it, visibly."""
 DESKTOPS = "desktops"
 """The ability under which an engine says that desktops cannot run here at all; absent or true otherwise."""
 

@@ -52,6 +52,12 @@ class NotFound(EngineError):
     code = "not-found"
 
 
+class Unsupported(EngineError):
+    """This engine, or the host behind it, has no call that does this; its abilities say so."""
+
+    code = "unsupported"
+
+
 class InsufficientCapacity(EngineError):
     """The host has no room for it: memory, disk, or the pool's ceiling."""
 
