@@ -174,10 +174,15 @@ def _set_aside(path: Path, now_s: float) -> Path:
 
 
 def _make_private(path: Path) -> None:
-    """The file holds what people did: its owner alone may read it. SQLite gives its companions the same rights."""
+    """The file holds what people did: its owner alone may read it. SQLite gives its companions the same rights.
+
+    One that is there is not opened: closing it would drop the locks that another store of this process has on it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
     except OSError as error:
         raise StoreError(
             f"The database {path} cannot be opened: {error.strerror}.", "Check the state folder and its rights."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -26,12 +27,15 @@ from ghostdesk.engines.local.residency import resident_bytes, resident_ranges
 from ghostdesk.engines.local.safe_open import open_plain
 from ghostdesk.ghosts.commands import Build
 from ghostdesk.ghosts.ghost import DesktopTemplate
-from ghostdesk.kernel.ids import AppId, GhostId
+from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.kernel.resources import MIB, Resources
 from ghostdesk.prefetch.launch_set import LaunchSet, Recording, TouchedFile
 from ghostdesk.prefetch.plan import LoadLimits, PrefetchWish
+from ghostdesk.store.protocol import StoredUser
+from ghostdesk.store.sqlite import open_store
 
 APP = AppId("org.xfce.mousepad")
+LOOK = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); print(*c.execute('select 1 from users')); c.close()"
 PAGE = os.sysconf("SC_PAGE_SIZE")
 ROOMY = lambda: (1e12, 0.0)  # noqa: E731 - room in bytes, and pressure
 
@@ -49,6 +53,18 @@ def disk_dir() -> Iterator[Path]:
 def root() -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root")
+
+
+@pytest.fixture
+def ghostly(root: None) -> Iterator[int]:
+    """A process that has its own mounts of the host's folders, as a ghost's processes have."""
+    if problem := can_record():
+        pytest.skip(problem)
+    script = "for one in /usr /etc; do mount --bind $one $one; done; echo; exec sleep 300"
+    with subprocess.Popen(["unshare", "--mount", "sh", "-ec", script], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"\n"
+        yield process.pid
+        process.kill()
 
 
 def cold_file(path: Path, size: int = 4 * MIB) -> TouchedFile:
@@ -243,21 +259,18 @@ def test_a_full_disk_loses_a_recording_and_nothing_else(tmp_path: Path, caplog: 
 # recording
 
 
-def test_a_real_program_is_recorded_by_what_it_opens_maps_and_lists(root: None, tmp_path: Path) -> None:
-    if problem := can_record():
-        pytest.skip(problem)
+def test_a_real_program_is_recorded_by_what_it_opens_maps_and_lists(ghostly: int, tmp_path: Path) -> None:
     sets = LaunchSets(tmp_path)
     recorder = LaunchRecorder(sets, now_s=lambda: 5.0, linger_s=0.1)
-    uid = 219_999
-    running: list[subprocess.Popen[bytes]] = []
-    assert recorder.begin(APP, GhostId("g1"), uid, lambda: [p.pid for p in running], only_new=False)
-    assert not recorder.begin(APP, GhostId("g2"), uid, list, only_new=False), "one at a time"
+    running = [ghostly]
+    assert recorder.begin(APP, GhostId("g1"), lambda: running, only_new=False)
+    assert not recorder.begin(APP, GhostId("g2"), list, only_new=False), "one at a time"
     time.sleep(0.3)
     program = "import os, time; os.listdir('/usr/share'); open('/etc/os-release').read(); print(1, flush=True)"
     program += "; time.sleep(60)"
-    drop = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "--"]
-    with subprocess.Popen([*drop, "/usr/bin/python3", "-I", "-c", program], stdout=subprocess.PIPE) as process:
-        running.append(process)
+    enter = ["nsenter", f"--target={ghostly}", "--mount", "--"]
+    with subprocess.Popen([*enter, "/usr/bin/python3", "-I", "-c", program], stdout=subprocess.PIPE) as process:
+        running.append(process.pid)
         assert process.stdout is not None and process.stdout.readline() == b"1\n"
         recorder.end(GhostId("g1"), 0.25, keep=True)
         assert recorder.settle(20)
@@ -275,23 +288,51 @@ def test_a_real_program_is_recorded_by_what_it_opens_maps_and_lists(root: None, 
     assert found.recorded_s == 5.0
 
 
-def test_what_was_no_launch_is_not_kept(root: None, tmp_path: Path) -> None:
-    if problem := can_record():
-        pytest.skip(problem)
+def test_a_recording_leaves_our_own_locks_alone(ghostly: int, tmp_path: Path) -> None:
+    store = open_store(tmp_path / "ghostdesk.db", now_s=0.0)
+    with contextlib.closing(store):
+        store.put_user(StoredUser(UserId("ada"), "Ada"))
+        log = tmp_path / "ghostdesk.db-wal"
+        before = log.stat().st_ino
+        recorder = LaunchRecorder(LaunchSets(tmp_path), linger_s=0.0)
+        assert recorder.begin(APP, GhostId("g1"), lambda: [ghostly], only_new=False)
+        time.sleep(0.3)
+        for _ in range(2):  # what the first one opens is heard of before the second one comes
+            assert subprocess.check_output([sys.executable, "-c", LOOK, store.path]) == b"(1,)\n"
+            time.sleep(0.3)
+        recorder.end(GhostId("g1"), 0.1, keep=True)
+        assert recorder.settle(20)
+        assert log.stat().st_ino == before, "nobody took themselves for its last user and removed it"
+
+
+def test_a_process_without_mounts_of_its_own_is_not_listened_to(root: None, tmp_path: Path) -> None:
+    recorder = LaunchRecorder(LaunchSets(tmp_path))
+    recorder.begin(APP, GhostId("g1"), lambda: [os.getpid()], only_new=False)
+    assert recorder.settle(20)
+    assert "no mounts of its own" in recorder.problem
+
+
+def test_a_private_file_is_never_opened_by_a_name_that_a_ghost_tells(root: None, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    secret.chmod(0o600)
+    with pytest.raises(NotOpened, match="private"):
+        open_plain(str(secret))
+
+
+def test_what_was_no_launch_is_not_kept(ghostly: int, tmp_path: Path) -> None:
     sets = LaunchSets(tmp_path)
     recorder = LaunchRecorder(sets, linger_s=0.0)
-    recorder.begin(APP, GhostId("g1"), 0, list, only_new=False)
+    recorder.begin(APP, GhostId("g1"), lambda: [ghostly], only_new=False)
     recorder.end(GhostId("another"), 1.0, keep=True)
     recorder.end(GhostId("g1"), 1.0, keep=False)
     assert recorder.settle(20)
     assert sets.of(APP) is None and "no launch" in recorder.problem
 
 
-def test_the_next_launch_in_a_ghost_ends_the_lingering_of_the_one_before(root: None, tmp_path: Path) -> None:
-    if problem := can_record():
-        pytest.skip(problem)
+def test_the_next_launch_in_a_ghost_ends_the_lingering_of_the_one_before(ghostly: int, tmp_path: Path) -> None:
     recorder = LaunchRecorder(LaunchSets(tmp_path), linger_s=1000.0)
-    recorder.begin(APP, GhostId("g1"), 0, list, only_new=True)
+    recorder.begin(APP, GhostId("g1"), lambda: [ghostly], only_new=True)
     recorder.end(GhostId("g1"), 1.0, keep=True)
     recorder.interrupt(GhostId("another"))
     assert not recorder.settle(0.3)
@@ -299,15 +340,13 @@ def test_the_next_launch_in_a_ghost_ends_the_lingering_of_the_one_before(root: N
     assert recorder.settle(20)
 
 
-def test_after_a_stop_nothing_is_recorded_or_written(root: None, tmp_path: Path) -> None:
-    if problem := can_record():
-        pytest.skip(problem)
+def test_after_a_stop_nothing_is_recorded_or_written(ghostly: int, tmp_path: Path) -> None:
     recorder = LaunchRecorder(LaunchSets(tmp_path / "gone" / "launch-sets"), linger_s=1000.0)
-    recorder.begin(APP, GhostId("g1"), 0, list, only_new=False)
+    recorder.begin(APP, GhostId("g1"), lambda: [ghostly], only_new=False)
     recorder.end(GhostId("g1"), 1.0, keep=True)
     recorder.stop()
     assert not (tmp_path / "gone").exists()
-    assert not recorder.begin(APP, GhostId("g2"), 0, list, only_new=False)
+    assert not recorder.begin(APP, GhostId("g2"), lambda: [ghostly], only_new=False)
 
 
 def test_a_name_that_is_another_file_inside_the_ghost_is_left_out(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ _libc.syscall.restype = ctypes.c_long
 
 class NotOpened(Exception):
     """A file is not opened; `reason` is a stable word: deleted, link, outside, refused, not-a-file, bad-name, busy,
-    unsupported, unreadable."""
+    private, unsupported, unreadable."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

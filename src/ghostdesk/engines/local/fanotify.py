@@ -1,13 +1,19 @@
-"""Who opens which file on a whole file system (fanotify(7)), by ctypes: the standard library has no binding.
+"""Who opens which file through a ghost's own mounts (fanotify(7)), by ctypes: the standard library has no binding.
 
-A mark on the file system, not on the mount, is what sees opens inside ghosts, whose mounts are their own.
+Only mounts of the ghost's own mount namespace are marked, never a file system or a mount of ours. The kernel hands over
+a descriptor of each file that is opened, and closing a descriptor drops every POSIX lock that this process holds on
+that file (fcntl(2)). Heard of on the whole file system, our own database would be among those files: it would lose its
+locks, another process would take itself for the last user of the write-ahead log and remove it, and what is committed
+afterwards would be lost.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import re
 import select
 import stat
 import struct
@@ -16,9 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _CLOEXEC, _NONBLOCK, _CLASS_NOTIF = 0x1, 0x2, 0x0
-_MARK_ADD, _MARK_FILESYSTEM = 0x1, 0x100
+_MARK_ADD, _MARK_MOUNT = 0x1, 0x10
 _OPEN, _ON_DIRECTORY, _OVERFLOW = 0x20, 0x4000_0000, 0x4000
 _AT_FDCWD = -100
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 _EVENT = struct.Struct("=IBBHQii")
 _READ_BYTES = 64 * 1024
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -35,8 +42,6 @@ class Opened:
         path: its name as that process's mounts have it; "" where it has none any more.
         device, inode: which file it is.
         folder: whether it is a folder.
-        mount: on which mount (the first number in /proc/PID/mountinfo): of whose mount namespace, even when the process
-            has ended.
     """
 
     pid: int
@@ -44,38 +49,34 @@ class Opened:
     device: int
     inode: int
     folder: bool
-    mount: int
 
 
 class OpenWatch:
-    """Hears of every open on the file systems of some folders, from its making until it is closed.
+    """Hears of every open through some mounts of a process, from its making until it is closed.
 
     Args:
-        folders: any on each file system that matters.
+        pid: any process of the ghost. Of one that sees our mounts nothing is heard.
+        beneath: the mounts at or beneath these folders, as the ghost names them, with a slash at their end.
 
     Raises:
-        OSError: not root, or the kernel has no fanotify.
+        OSError: not root, the kernel has no fanotify, or the process is gone or has no mounts of its own.
     """
 
-    def __init__(self, folders: tuple[Path, ...]) -> None:
+    def __init__(self, pid: int, beneath: tuple[str, ...]) -> None:
         self.lost = False
         """Whether the kernel's queue overflowed: some opens were not seen."""
-        self._fd = _checked(_libc.fanotify_init(_CLOEXEC | _NONBLOCK | _CLASS_NOTIF, os.O_RDONLY | os.O_CLOEXEC))
+        self._fd = open_group()
         try:
-            devices = set()
-            for folder in folders:
-                with contextlib.suppress(FileNotFoundError):
-                    device = folder.stat().st_dev
-                    if device not in devices:
-                        self._mark(folder)
-                    devices.add(device)
+            for place in _mounts(pid, beneath):
+                self._mark(f"/proc/{pid}/root{place}")
         except OSError:
             self.close()
             raise
 
-    def _mark(self, folder: Path) -> None:
-        flags = _MARK_ADD | _MARK_FILESYSTEM
-        _checked(_libc.fanotify_mark(self._fd, flags, _OPEN | _ON_DIRECTORY, _AT_FDCWD, os.fsencode(folder)))
+    def _mark(self, place: str) -> None:
+        with contextlib.suppress(FileNotFoundError):  # another mount lies over it
+            flags = _MARK_ADD | _MARK_MOUNT
+            _checked(_libc.fanotify_mark(self._fd, flags, _OPEN | _ON_DIRECTORY, _AT_FDCWD, os.fsencode(place)))
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for events; whether there are any."""
@@ -111,6 +112,23 @@ class OpenWatch:
             self._fd = -1
 
 
+def open_group() -> int:
+    """A descriptor to hear through. Raises `OSError` for who is not root, or has no such kernel."""
+    return _checked(_libc.fanotify_init(_CLOEXEC | _NONBLOCK | _CLASS_NOTIF, os.O_RDONLY | os.O_CLOEXEC))
+
+
+def _mounts(pid: int, beneath: tuple[str, ...]) -> list[str]:
+    """Where the process has mounts of its own there. Raises `OSError` when it has none, or is gone."""
+    process = Path(f"/proc/{pid}")
+    if (process / "ns/mnt").stat().st_ino == Path("/proc/self/ns/mnt").stat().st_ino:
+        raise OSError(errno.EXDEV, f"process {pid} has no mounts of its own")
+    places = [line.split()[4] for line in (process / "mountinfo").read_text().splitlines()]
+    found = [_ESCAPED.sub(lambda one: chr(int(one[1], 8)), p) for p in places if f"{p}/".startswith(beneath)]
+    if not found:
+        raise OSError(errno.ENOENT, f"process {pid} has no mounts beneath {', '.join(beneath)}")
+    return found
+
+
 def _opened(descriptor: int, pid: int) -> Opened:
     status = os.fstat(descriptor)
     try:
@@ -119,14 +137,7 @@ def _opened(descriptor: int, pid: int) -> Opened:
         path = ""
     gone = path.endswith(" (deleted)") or not path.startswith("/")
     folder = stat.S_ISDIR(status.st_mode)  # the event itself does not say
-    return Opened(pid, "" if gone else path, status.st_dev, status.st_ino, folder, _mount_of(descriptor))
-
-
-def _mount_of(descriptor: int) -> int:
-    for line in Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines():
-        if line.startswith("mnt_id:"):
-            return int(line.split()[1])
-    return -1
+    return Opened(pid, "" if gone else path, status.st_dev, status.st_ino, folder)
 
 
 def _checked(result: int) -> int:

@@ -71,7 +71,7 @@ class LaunchSets:
         path = self.path(app)
         with self._lock:
             try:
-                handle = open_plain(str(path.absolute()))
+                handle = open_plain(str(path.absolute()), own=True)
             except NotOpened as refused:
                 if refused.reason != "deleted":
                     log.warning("the launch set %s is not read: %s", path, refused.reason)

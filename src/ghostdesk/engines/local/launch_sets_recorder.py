@@ -6,14 +6,15 @@ One launch at a time, for at most `MOST_SECONDS`. It needs root; without it noth
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 
-from ghostdesk.engines.local.fanotify import Opened, OpenWatch
+from ghostdesk.engines.local.fanotify import Opened, OpenWatch, open_group
 from ghostdesk.engines.local.launch_sets import LaunchSets
 from ghostdesk.engines.local.launch_sets_touched import (
     FROM_HOST,
@@ -32,13 +33,12 @@ LINGER_S = 2.0
 """After the window is there: what is loaded late belongs to the launch, too."""
 _WAIT_S = 0.1
 _STOP_WITHIN_S = 10.0
-_MARKED = (Path("/usr"), Path("/etc"), Path("/opt"), Path("/var"))
 
 
 def can_record() -> str:
     """Why launches cannot be recorded here; "" when they can."""
     try:
-        OpenWatch((Path("/usr"),)).close()
+        os.close(open_group())
     except OSError as error:
         return f"fanotify: {error.strerror}"
     return ""
@@ -61,18 +61,17 @@ class LaunchRecorder:
         self.problem = ""
         """Why the last launch was not recorded; "" when it was."""
 
-    def begin(self, app: AppId, ghost: GhostId, uid: int, pids: Callable[[], Sequence[int]], *, only_new: bool) -> bool:
+    def begin(self, app: AppId, ghost: GhostId, pids: Callable[[], Sequence[int]], *, only_new: bool) -> bool:
         """A launch is about to be asked for. Returns at once; whether it is recorded.
 
         Args:
             app, ghost: what, and where.
-            uid: the ghost's, as the host sees it: whose opens these are, in whatever namespace of its own.
-            pids: the ghost's processes.
+            pids: the ghost's processes; whatever is opened through its mounts is told of.
             only_new: leave out processes that ran before: in a desktop in use they do other work.
         """
         if self._stopped or not self._busy.acquire(blocking=False):
             return False
-        session = self._current = _Session(app, ghost, uid, pids, only_new)
+        session = self._current = _Session(app, ghost, pids, only_new)
         threading.Thread(target=self._record, args=(session,), name="launch-recorder", daemon=True).start()
         return True
 
@@ -130,17 +129,15 @@ class LaunchRecorder:
 class _Session:
     """One launch under observation."""
 
-    def __init__(self, app: AppId, ghost: GhostId, uid: int, pids: Callable[[], Sequence[int]], only_new: bool) -> None:
+    def __init__(self, app: AppId, ghost: GhostId, pids: Callable[[], Sequence[int]], only_new: bool) -> None:
         self.app, self.ghost = app, ghost
         self.problem = ""
-        self._uid, self._pids, self._only_new = uid, pids, only_new
+        self._pids, self._only_new = pids, only_new
         self._begun_ticks = time.clock_gettime(time.CLOCK_BOOTTIME) * TICKS_A_SECOND
         self._ended = threading.Event()
         self.interrupted = threading.Event()
         self._duration_s: float | None = None
-        self._ours: set[int] = set()
         self._others: frozenset[int] = frozenset()
-        self._mounts: frozenset[int] = frozenset()
         self._files: dict[str, tuple[int, int]] = {}
         self._folders: dict[str, tuple[int, int]] = {}
 
@@ -149,11 +146,10 @@ class _Session:
         self._ended.set()
 
     def run(self, now_s: Callable[[], float], linger_s: float) -> Recording | None:
-        watch = OpenWatch(_MARKED)  # before anything else: the launch does not wait for us
+        pids = self._pids()
+        watch = _watch(pids)  # before anything else: the launch does not wait for us
         try:
-            pids = self._pids()
             before = frozenset(pid for pid in pids if self._ran_before(pid))
-            self._mounts = _mounts_of(pids[0]) if pids else frozenset()
             read_before = _read_from_disk(before)
             if self._only_new:
                 self._others = before
@@ -204,28 +200,18 @@ class _Session:
             return
         if event.pid in self._others:
             return
-        # By its uid where an application's own sandbox has mounts of its own. Only a yes is kept: uids change.
-        if event.pid in self._ours or event.mount in self._mounts or _real_uid(event.pid) == self._uid:
-            self._ours.add(event.pid)
-            kept[event.path] = (event.device, event.inode)
+        kept[event.path] = (event.device, event.inode)
 
 
-def _mounts_of(pid: int) -> frozenset[int]:
-    """The ids of all mounts that a process sees; none when it is gone."""
-    try:
-        lines = (PROC / str(pid) / "mountinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(int(line.split(maxsplit=1)[0]) for line in lines)
-
-
-def _real_uid(pid: int) -> int:
-    """Whose process it is; -1 when it is gone. From its status, as /proc/PID itself may be root's (proc(5))."""
-    with contextlib.suppress(OSError):
-        for line in (PROC / str(pid) / "status").read_text().splitlines():
-            if line.startswith("Uid:"):
-                return int(line.split()[1])
-    return -1
+def _watch(pids: Sequence[int]) -> OpenWatch:
+    """Through the mounts of whichever of its processes has a ghost's: the first may have started it from among ours."""
+    problem = OSError(errno.ESRCH, "the ghost has no process")
+    for pid in pids:
+        try:
+            return OpenWatch(pid, FROM_HOST)
+        except OSError as error:
+            problem = error
+    raise problem
 
 
 def _read_from_disk(pids: Iterable[int]) -> int:

@@ -139,7 +139,7 @@ class LocalPrefetcher:
         record = self._records.read(ghost)
         if self.cannot_record or record is None or not self.sets.due(app, time.time()):
             return
-        self.recorder.begin(app, ghost, record.uid, lambda: self._processes(record), only_new=in_use)
+        self.recorder.begin(app, ghost, lambda: self._processes(record), only_new=in_use)
 
     def launch_ended(self, ghost: GhostId, duration_s: float, *, started: bool) -> None:
         """See `engines.prefetcher.Prefetcher`."""
