@@ -12,6 +12,7 @@ from ghostdesk.store.sql import SqlStore
 from ghostdesk.store.sqlite import SqliteStore, open_store
 
 OpenStore = Callable[[], SqlStore]
+OpenWith = Callable[..., SqlStore]
 KINDS = ("sqlite", "postgres")
 
 
@@ -43,11 +44,20 @@ def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> OpenStore:
     return opener(request.param, request, tmp_path)
 
 
+@pytest.fixture(params=KINDS)
+def open_with(request: pytest.FixtureRequest, tmp_path: Path) -> OpenWith:
+    """One new database, opened with the options of the store's class, such as `steps` and `as_it_is`."""
+    if request.param == "sqlite":
+        return lambda **options: SqliteStore(tmp_path / "state.db", **options)
+    address = request.getfixturevalue("postgres").new_database()
+    return lambda **options: PostgresStore(address, **options)
+
+
 @pytest.fixture
 def store(open_again: OpenStore) -> Iterator[SqlStore]:
     opened = open_again()
     yield opened
-    opened.close()  # type: ignore[attr-defined]
+    opened.close()
 
 
 @pytest.fixture(scope="session", params=KINDS)
@@ -55,7 +65,7 @@ def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     """For Hypothesis: one database for all examples, each with ids of its own."""
     opened = opener(request.param, request, tmp_path_factory.mktemp("shared"))()
     yield opened
-    opened.close()  # type: ignore[attr-defined]
+    opened.close()
 
 
 @pytest.fixture

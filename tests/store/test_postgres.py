@@ -14,7 +14,7 @@ from sqlalchemy import text
 
 from ghostdesk.control.turn import await_turn, watch_turn
 from ghostdesk.engines.virtual_time import QueueClock
-from ghostdesk.kernel.errors import ConfigError, StoreError
+from ghostdesk.kernel.errors import ConfigError, Conflict, StoreError
 from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.postgres import PostgresStore
 from ghostdesk.store.protocol import StoredUser
@@ -176,3 +176,17 @@ def test_two_who_start_together_bring_the_schema_forward_once(postgres: Postgres
     code = f"from ghostdesk.store.postgres import PostgresStore; PostgresStore({address!r}).close()"
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     assert [process.wait(60) for process in started] == [0, 0, 0, 0]
+
+
+def test_while_another_uses_it_the_database_does_not_go_back(postgres: PostgresServer) -> None:
+    address = postgres.new_database()
+    store, other = PostgresStore(address), PostgresStore(address)
+    try:
+        with pytest.raises(Conflict, match="other connections of ghostdesk"):
+            store.downgrade(2)
+        assert other.bookings() == []
+        other.close()
+        assert store.downgrade(2).after == 2, "once it is gone"
+    finally:
+        other.close()
+        store.close()

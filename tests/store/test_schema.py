@@ -1,6 +1,7 @@
 """Migrations: forward, once, all or nothing, and never by an older program."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from ghostdesk.kernel.ids import UserId
 from ghostdesk.store.protocol import StoredUser
 from ghostdesk.store.schema import metadata
 from ghostdesk.store.sqlite import SqliteStore, open_store
-from ghostdesk.store.steps import STEPS
+from ghostdesk.store.steps import STEPS, Step
 from ghostdesk.telemetry.consent import Consent
 from ghostdesk.telemetry.events import EventKind, TelemetrySource
 
@@ -27,6 +28,11 @@ def fail(connection: Connection) -> None:
     raise StoreError("The step failed.", "Nothing to do.")
 
 
+def only(forward: Callable[[Connection], None]) -> Step:
+    """A step that is never undone."""
+    return Step("a test's", forward, lambda _connection: None)
+
+
 def version(store: SqliteStore) -> object:
     with store._reading() as connection:
         return connection.exec_driver_sql("SELECT version FROM schema_version").scalar_one()
@@ -39,7 +45,7 @@ def test_an_older_database_is_brought_forward_with_what_is_in_it(tmp_path: Path)
     assert version(old) == len(STEPS)
     old.close()
     for _ in range(2):  # the second opening has nothing to do
-        new = SqliteStore(path, steps=(*STEPS, add_column))
+        new = SqliteStore(path, steps=(*STEPS, only(add_column)))
         assert version(new) == len(STEPS) + 1
         assert new.user(UserId("ada")) is not None
         with new._reading() as connection:
@@ -51,7 +57,7 @@ def test_a_step_that_fails_leaves_the_old_database(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
     SqliteStore(path).close()
     with pytest.raises(StoreError, match="step failed"):
-        SqliteStore(path, steps=(*STEPS, fail))
+        SqliteStore(path, steps=(*STEPS, only(fail)))
     store = SqliteStore(path)
     assert version(store) == len(STEPS)
     with store._reading() as connection:
@@ -61,7 +67,7 @@ def test_a_step_that_fails_leaves_the_old_database(tmp_path: Path) -> None:
 
 def test_a_newer_database_is_refused_untouched(tmp_path: Path) -> None:
     path = tmp_path / "state.db"
-    SqliteStore(path, steps=(*STEPS, add_column)).close()
+    SqliteStore(path, steps=(*STEPS, only(add_column))).close()
     before = path.read_bytes()
     for repair in (False, True):
         with pytest.raises(StoreError, match="newer ghostdesk") as caught:
@@ -89,7 +95,7 @@ def shape(path: Path) -> dict[str, object]:
 
 def test_the_steps_lead_to_the_tables_as_they_are_now(tmp_path: Path) -> None:
     SqliteStore(tmp_path / "steps.db").close()
-    SqliteStore(tmp_path / "now.db", steps=[lambda c: metadata.create_all(c, checkfirst=False)]).close()
+    SqliteStore(tmp_path / "now.db", steps=[only(lambda c: metadata.create_all(c, checkfirst=False))]).close()
     assert shape(tmp_path / "steps.db") == shape(tmp_path / "now.db")
 
 

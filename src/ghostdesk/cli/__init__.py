@@ -23,6 +23,7 @@ _COMMANDS = {
     "run": "run:run",
     "doctor": "run:doctor",
     "clean": "run:clean",
+    "database": "database:app",
     "sign-in-link": "accounts:sign_in_link",
     "import": "history:import_history",
     "status": "show:status",

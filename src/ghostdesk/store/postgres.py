@@ -8,26 +8,30 @@ Readers never wait.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, text
+from sqlalchemy import Connection, Engine, Table, create_engine, inspect, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from ghostdesk.kernel.errors import ConfigError, StoreError
+from ghostdesk.kernel.errors import ConfigError, Conflict, StoreError
 from ghostdesk.store.event_rows import EVENT_COLUMNS, EventRow
-from ghostdesk.store.schema import metadata, migrate
+from ghostdesk.store.migrations import migrate
+from ghostdesk.store.schema import metadata
 from ghostdesk.store.sql import SqlStore
 from ghostdesk.store.steps import STEPS, Step
 
 _WRITER_LOCK = 0x67686F73  # "ghos"
 _PLANNER_LOCK = 0x67686F74
+_APPLICATION = "ghostdesk"
 _STATEMENT_TIMEOUT_MS = 15_000
 _CONNECT_TIMEOUT_S = 10
+_LEAVING_S = 2.0
 _REWRITTEN_BYTES = 64 * 1024 * 1024
 _COLUMNS = ", ".join(f'"{name}"' for name in EVENT_COLUMNS)
 _STAGE = (
@@ -47,15 +51,20 @@ class PostgresStore(SqlStore):
 
     Args:
         address: "postgresql://USER@HOST/NAME"; a password belongs in ~/.pgpass or PGPASSFILE, never in the address.
+        steps: the way to the newest version.
+        as_it_is: leave its version alone, whatever it is; then only `SqlMigrations` may be asked.
 
     Raises:
         ConfigError: the address is wrong, holds a password, or psycopg is not installed.
         StoreError: the database cannot be reached, or is newer than this program.
     """
 
-    def __init__(self, address: str, *, steps: Sequence[Step] = STEPS) -> None:
+    def __init__(self, address: str, *, steps: Sequence[Step] = STEPS, as_it_is: bool = False) -> None:
         self._engine = _engine(address)
+        self._steps = steps
         self.name = self._engine.url.render_as_string(hide_password=True)
+        if as_it_is:
+            return
         try:
             with self._writing() as connection:
                 migrate(connection, steps)
@@ -97,6 +106,21 @@ class PostgresStore(SqlStore):
                 copy.write_row(row)
         return connection.exec_driver_sql(_MERGE).rowcount
 
+    def _alone(self, connection: Connection) -> None:
+        others = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND application_name = :name AND pid <> pg_backend_pid()"
+        )
+        deadline_s = time.monotonic() + _LEAVING_S
+        while count := connection.execute(others, {"name": _APPLICATION}).scalar_one():
+            if time.monotonic() > deadline_s:
+                raise Conflict(
+                    f"{count} other connections of ghostdesk use {self.name}.",
+                    "Stop every ghostdesk that runs with it.",
+                )
+            time.sleep(0.05)  # one that was just closed is still seen for a moment
+            connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+
     def _forget_deleted(self) -> None:
         """Clear deleted rows from the tables' files: small tables are rewritten, large ones vacuumed.
 
@@ -107,7 +131,8 @@ class PostgresStore(SqlStore):
         with self._told(), self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("SET statement_timeout = 0")
             try:
-                for table in metadata.sorted_tables:
+                there = set(inspect(connection).get_table_names())
+                for table in (one for one in metadata.sorted_tables if one.name in there):
                     size = text("SELECT pg_total_relation_size(:name)")
                     small = int(connection.execute(size, {"name": table.name}).scalar_one()) <= _REWRITTEN_BYTES
                     connection.exec_driver_sql(f"VACUUM {'FULL ' if small else ''}{table.name}")
@@ -196,7 +221,7 @@ def _engine(address: str) -> Engine:
             url,
             pool_pre_ping=True,
             pool_size=8,
-            connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "options": options, "application_name": "ghostdesk"},
+            connect_args={"connect_timeout": _CONNECT_TIMEOUT_S, "options": options, "application_name": _APPLICATION},
         )
     except ImportError:
         raise ConfigError(

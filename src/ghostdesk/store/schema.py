@@ -1,14 +1,11 @@
-"""The tables as they are now, and the way to them. Written in SQLAlchemy Core for any database."""
+"""The tables as they are now, in SQLAlchemy Core for any database; `steps` is the way to them."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Double,
     ForeignKey,
     Index,
@@ -17,12 +14,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    inspect,
-    select,
 )
-
-from ghostdesk.kernel.errors import StoreError
-from ghostdesk.store.steps import STEPS, Step
 
 metadata = MetaData()
 _ROW = BigInteger().with_variant(Integer(), "sqlite")  # only INTEGER counts up by itself in SQLite
@@ -222,29 +214,3 @@ bookings = Table(
 )
 """Classes that are booked. `source` is the calendar that a booking comes from, or empty; lists and amounts are JSON."""
 Index("bookings_by_end", bookings.c.end_s)
-
-
-def migrate(connection: Connection, steps: Sequence[Step] = STEPS) -> int:
-    """Bring the database to the newest version, inside the caller's transaction; returns the version it had.
-
-    Raises:
-        StoreError: a newer ghostdesk wrote it, or it belongs to another program.
-    """
-    tables = inspect(connection).get_table_names()
-    if tables and schema_version.name not in tables:
-        raise StoreError("The database belongs to another program.", "Give another file or state folder.")
-    version = 0
-    if tables:
-        version = connection.scalar(select(schema_version.c.version)) or 0
-    if version > len(steps):
-        raise StoreError(
-            f"The database was written by a newer ghostdesk (its schema is {version}, this one knows {len(steps)}).",
-            "Install the newer ghostdesk again, or give another state folder.",
-        )
-    for step in steps[version:]:
-        step(connection)
-    if version == 0:
-        connection.execute(schema_version.insert().values(version=len(steps)))
-    elif version < len(steps):
-        connection.execute(schema_version.update().values(version=len(steps)))
-    return version

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, func, or_, select
 from ghostdesk.kernel.errors import Conflict, StoreError
 from ghostdesk.kernel.ids import GhostId, UserId
 from ghostdesk.store.event_rows import EventRow, event_of, event_row, permitted
+from ghostdesk.store.migrations import SqlMigrations
 from ghostdesk.store.protocol import Claim, LaunchRecord, StoredUser
 from ghostdesk.store.schema import audit, claims, events, imports, launches, sign_in_links, users, web_sessions
 from ghostdesk.store.sql_bookings import SqlBookings
@@ -20,7 +21,7 @@ from ghostdesk.telemetry.importers.protocol import ImportCheckpoint
 _PAGE_ROWS = 10_000
 
 
-class SqlStore(SqlPersonal, SqlBookings):
+class SqlStore(SqlPersonal, SqlBookings, SqlMigrations):
     """All of `Store` but opening, checking and closing, over two ways to reach the database."""
 
     def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:

@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from ghostdesk.kernel.errors import StoreError
 from ghostdesk.store.event_rows import EVENT_COLUMNS, EventRow
-from ghostdesk.store.schema import events, migrate
+from ghostdesk.store.migrations import migrate
+from ghostdesk.store.schema import events
 from ghostdesk.store.sql import SqlStore
 from ghostdesk.store.steps import STEPS, Step
 
@@ -47,17 +48,24 @@ class SqliteStore(SqlStore):
     Args:
         path: the file; made, readable by its owner alone, when it is not there.
         set_aside: where `open_store` put a damaged predecessor, for the caller to tell.
+        steps: the way to the newest version.
+        as_it_is: leave its version alone, whatever it is; then only `SqlMigrations` may be asked.
 
     Raises:
         StoreError: the file cannot be opened, is damaged, or is newer than this program.
     """
 
-    def __init__(self, path: Path, *, set_aside: Path | None = None, steps: Sequence[Step] = STEPS) -> None:
+    def __init__(
+        self, path: Path, *, set_aside: Path | None = None, steps: Sequence[Step] = STEPS, as_it_is: bool = False
+    ) -> None:
         self.path = path
+        self._steps = steps
         self.set_aside = set_aside
         _make_private(path)
         self._engine = _engine(path)
         self._writer = self._engine.execution_options(ghostdesk_writes=True)
+        if as_it_is:
+            return
         try:
             with self._writing() as connection:
                 migrate(connection, steps)

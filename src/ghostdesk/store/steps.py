@@ -1,12 +1,13 @@
-"""The steps that bring an older database forward, each with the tables as they were when it was released.
+"""The steps that bring an older database forward, and back, each with the tables as they were when it was released.
 
 Once released, a step is never changed, and it never looks at `schema`, which moves on; a test holds their sum equal to
-`schema`.
+`schema`. `migrations` takes them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from sqlalchemy import (
     BigInteger,
@@ -23,7 +24,35 @@ from sqlalchemy import (
     Table,
 )
 
-Step = Callable[[Connection], None]
+
+@dataclass(frozen=True, slots=True)
+class AddedColumns:
+    """Columns that a step added to a table that was there; `key` is the table's primary key."""
+
+    table: str
+    key: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The way from one version to the next, and back.
+
+    Args:
+        name: what it brings, for people.
+        forward: makes it.
+        back: takes it away again; what `tables` and `columns` name goes with it.
+        tables: the tables that it makes.
+        columns: the columns that it adds to others.
+    """
+
+    name: str
+    forward: Callable[[Connection], None]
+    back: Callable[[Connection], None]
+    tables: MetaData = field(default_factory=MetaData)
+    columns: tuple[AddedColumns, ...] = ()
+
+
 _ROW = BigInteger().with_variant(Integer(), "sqlite")
 
 
@@ -200,19 +229,40 @@ def _version_3() -> MetaData:
     return tables
 
 
+_USERS_2 = AddedColumns("users", "user", ("job_role", "department"))
+
+
 def _to_1(connection: Connection) -> None:
     _version_1().create_all(connection, checkfirst=False)
 
 
+def _from_1(connection: Connection) -> None:
+    _version_1().drop_all(connection, checkfirst=False)
+
+
 def _to_2(connection: Connection) -> None:
     _version_2().create_all(connection, checkfirst=False)
-    for name in ("job_role", "department"):
+    for name in _USERS_2.columns:
         connection.exec_driver_sql(f"ALTER TABLE users ADD COLUMN {name} VARCHAR DEFAULT '' NOT NULL")
+
+
+def _from_2(connection: Connection) -> None:
+    for name in _USERS_2.columns:
+        connection.exec_driver_sql(f"ALTER TABLE users DROP COLUMN {name}")
+    _version_2().drop_all(connection, checkfirst=False)
 
 
 def _to_3(connection: Connection) -> None:
     _version_3().create_all(connection, checkfirst=False)
 
 
-STEPS: tuple[Step, ...] = (_to_1, _to_2, _to_3)
+def _from_3(connection: Connection) -> None:
+    _version_3().drop_all(connection, checkfirst=False)
+
+
+STEPS: tuple[Step, ...] = (
+    Step("events, accounts, claims, launches", _to_1, _from_1, _version_1()),
+    Step("people's own: consents, places, modes, calendars, deletions", _to_2, _from_2, _version_2(), (_USERS_2,)),
+    Step("booked classes", _to_3, _from_3, _version_3()),
+)
 """Step ``n`` brings version ``n`` to ``n + 1``. A new one is put behind the last."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         swap_wish,
     )
     from ghostdesk.wiring.service import REMEMBERED_LAUNCHES, Ghostdesk, assemble
-    from ghostdesk.wiring.store import open_settings_store, planner_turn, sole_control_plane, store_path
+    from ghostdesk.wiring.store import open_as_it_is, open_settings_store, planner_turn, sole_control_plane, store_path
 
 __all__ = [
     "HISTORY_WEEKS",
@@ -45,6 +45,7 @@ __all__ = [
     "link_rules",
     "load_engine",
     "make_profiles",
+    "open_as_it_is",
     "open_settings_store",
     "parking_swap",
     "planner_turn",
@@ -61,7 +62,7 @@ _HOMES = {
     "rules": "calendar_options chosen_policy gate_rules host_power_model link_rules pool_policy remote_source "
     "swap_wish",
     "service": "REMEMBERED_LAUNCHES Ghostdesk assemble",
-    "store": "open_settings_store planner_turn sole_control_plane store_path",
+    "store": "open_as_it_is open_settings_store planner_turn sole_control_plane store_path",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

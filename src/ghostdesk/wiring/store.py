@@ -12,9 +12,10 @@ from pathlib import Path
 
 from ghostdesk.config import Settings
 from ghostdesk.control.turn import Turn
-from ghostdesk.kernel.errors import ConfigError
+from ghostdesk.kernel.errors import ConfigError, NotFound, StoreError
 from ghostdesk.store.protocol import Store
-from ghostdesk.store.sqlite import open_store
+from ghostdesk.store.sql import SqlStore
+from ghostdesk.store.sqlite import SqliteStore, find_damage, open_store
 
 
 def store_path(settings: Settings) -> Path:
@@ -36,6 +37,34 @@ def open_settings_store(settings: Settings, *, repair: bool = False) -> Store:
             f"{path.parent} cannot be made: {error.strerror}.", "Set state.directory to a folder you can write to."
         ) from None
     return open_store(path, now_s=time.time(), repair=repair)
+
+
+@contextlib.contextmanager
+def open_as_it_is(settings: Settings) -> Iterator[tuple[str, SqlStore]]:
+    """The database with its name, in whatever version it is, for those who look after versions alone.
+
+    Raises:
+        NotFound: there is none yet.
+        StoreError: it is damaged, or cannot be opened.
+    """
+    store: SqlStore
+    if settings.state.database:
+        from ghostdesk.store.postgres import PostgresStore
+
+        store = shared = PostgresStore(settings.state.database, as_it_is=True)
+        name, close = shared.name, shared.close
+    else:
+        path = store_path(settings)
+        if not path.exists():
+            raise NotFound(f"There is no database {path} yet.", "`ghostdesk run` makes it.")
+        if (problem := find_damage(path)) is not None:
+            raise StoreError(f"The database {path} is damaged: {problem}.", "See `ghostdesk run --repair`.")
+        store = embedded = SqliteStore(path, as_it_is=True)
+        name, close = str(path), embedded.close
+    try:
+        yield name, store
+    finally:
+        close()
 
 
 def planner_turn(store: Store) -> Turn | None:
