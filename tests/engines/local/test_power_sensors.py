@@ -261,7 +261,6 @@ def test_a_command_that_reads_once_waits_for_slow_sensors(tmp_path: Path) -> Non
     assert not modelled.available
     assert modelled.detail == "40 W by model (given: 40 W idle, 120 W busy)"
     assert modelled.mend
-    assert not ability(None).available
 
 
 def options(**given: object) -> PowerOptions:

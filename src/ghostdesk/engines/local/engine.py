@@ -434,7 +434,7 @@ class LocalEngine:
         told = (
             *abilities.describe(trees, self._idmap_problem, self._wanted_network, disk),
             gpu,
-            power_meter.ability(power),
+            *((power_meter.ability(power),) if power is not None else ()),  # not before the first reading
             *samepage.ability(self._want_merging),
             prefetching.ability(self.prefetcher),
         )

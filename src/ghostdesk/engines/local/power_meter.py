@@ -136,10 +136,8 @@ class PowerMeter:
         return self.read(use) if timeout_s > 0 else reading
 
 
-def ability(reading: PowerReading | None) -> Ability:
+def ability(reading: PowerReading) -> Ability:
     """For people: what tells the host's power, or why it is modelled."""
-    if reading is None:
-        return Ability("power", False, "not read yet", "Wait for the first reading.")
     detail = f"{reading.power_w:.0f} W by {reading.source}" + (f" ({reading.problem})" if reading.problem else "")
     mend = "docs/how-to/power-sensors.md lists the sensors that can be used, and how to set the model."
     return Ability("power", not reading.modelled, detail, mend if reading.modelled else "")
