@@ -80,6 +80,8 @@ class EngineSettings:
     storage_pool: str = "default"
     network_name: str = ""
     cluster_group: str = ""
+    image: str = ""
+    """Alias or fingerprint of an image on the server; empty for a small one that sees the server's /usr."""
     cgroup_mode: str = "auto"
     """"auto", "v2", "hybrid", "v1" or "none"."""
     gpu_sharing: str = "auto"

@@ -36,6 +36,7 @@ _COMMANDS = {
     "energy": "energy:app",
     "evaluate": "evaluate:app",
     "replay": "replay:replay",
+    "image": "image:app",
     "train": "train:train",
     "model": "model:app",
     "simulate": "simulate:app",

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from ghostdesk.engines.incus.api import IncusApi, Unreachable, error_of
+from ghostdesk.engines.incus.api import MOST_AT_ONCE, IncusApi
+from ghostdesk.engines.incus.errors import (
+    ImageUnsuitable,
+    NameTaken,
+    NotTrusted,
+    Unreachable,
+    WrongServer,
+    error_of,
+)
 from ghostdesk.kernel.errors import EngineError, InsufficientCapacity, MissingRequirement, NotFound
 
 Answers = list[tuple[int, object]]
@@ -59,6 +67,48 @@ async def test_what_makes_something_is_not_repeated(serve: Serve) -> None:
     assert len(serve.asked) == 1  # type: ignore[attr-defined]
 
 
+async def test_a_slow_server_is_said_to_be_slow_in_time(tmp_path: Path) -> None:
+    async def never(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_unix_server(never, tmp_path / "s")
+    api = IncusApi(str(tmp_path / "s"), answer_within_s=0.05)
+    with pytest.raises(Unreachable, match=r"does not answer within 0\.05 s"):
+        await api.get("/1.0")
+    await api.close()
+    server.close()
+    await server.wait_closed()
+
+
+async def test_changes_that_take_their_time_do_not_hold_up_questions(tmp_path: Path) -> None:
+    let_go = asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        if "/wait" in head:
+            await let_go.wait()
+        told: dict[str, object] = _sync({"status_code": 200})
+        if head.startswith("POST"):
+            told = {"type": "async", "operation": "/1.0/operations/1", "metadata": {}}
+        body = json.dumps(told).encode()
+        writer.write(f"HTTP/1.1 200 x\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_unix_server(answer, tmp_path / "s")
+    api = IncusApi(str(tmp_path / "s"))
+    changes = [asyncio.create_task(api.change("POST", "/1.0/instances", {})) for _ in range(3 * MOST_AT_ONCE)]
+    await asyncio.sleep(0)
+    assert await api.get("/1.0") == {"status_code": 200}
+    assert not any(change.done() for change in changes)
+    let_go.set()
+    await asyncio.gather(*changes)
+    await api.close()
+    server.close()
+    await server.wait_closed()
+
+
 async def test_an_operation_is_waited_for_to_its_end(serve: Serve) -> None:
     going = _sync({"status_code": 103, "description": "Creating"})
     started = {"type": "async", "operation": "/1.0/operations/1", "metadata": {}}
@@ -74,7 +124,7 @@ async def test_an_operation_is_waited_for_to_its_end(serve: Serve) -> None:
 async def test_what_is_no_server_of_this_kind_is_said(serve: Serve, tmp_path: Path) -> None:
     for nonsense in (b"<html>", b"[]", b"{}", b"\xff\xfe"):
         api = IncusApi(serve([(200, nonsense)]))
-        with pytest.raises(EngineError, match="does not answer like Incus or LXD"):
+        with pytest.raises(WrongServer, match="does not answer like Incus or LXD"):
             await api.get("/1.0")
         await api.close()
     api = IncusApi(str(tmp_path / "nobody"))
@@ -100,10 +150,14 @@ async def test_a_wrong_address_or_certificate_is_said(tmp_path: Path) -> None:
     [
         (404, "Instance not found", NotFound, "removed"),
         (400, "Image not found", NotFound, "removed"),
-        (403, "not authorized", EngineError, "trust"),
+        (403, "not authorized", NotTrusted, "trust"),
         (400, "Create: no space left on device", InsufficientCapacity, "Free space"),
-        (400, "Instance limit reached in project", InsufficientCapacity, "quota"),
-        (500, "boom", EngineError, ""),
+        (400, "Instance limit reached in project", InsufficientCapacity, "project"),
+        (400, "Reached maximum number of instances in project", InsufficientCapacity, "project"),
+        (400, 'Instance "x" already exists', NameTaken, "Rename"),
+        (400, "Requested architecture isn't supported by this host", ImageUnsuitable, "--architecture"),
+        (400, "No online cluster members available", Unreachable, "cluster list"),
+        (500, "boom", EngineError, "log"),
     ],
 )
 def test_errors_by_kind(code: int, said: str, kind: type[EngineError], mend: str) -> None:

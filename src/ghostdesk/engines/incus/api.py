@@ -1,12 +1,14 @@
 """The REST API of Incus and LXD, which is one: requests, operations that are waited for, and errors with a mend.
 
-Source: LXD's and Incus' doc/rest-api.md ("Return values", "Operations"). Calls are concurrent up to a bound; a call
-that may be repeated is, with back-off, when the server cannot be reached or is too busy to answer.
+Source: LXD's and Incus' doc/rest-api.md ("Return values", "Operations"). Questions are concurrent up to a bound, and so
+are changes; a call that may be repeated is, with back-off, when the server cannot be reached or is too busy to answer.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 import ssl
 import time
 from collections.abc import Mapping
@@ -16,21 +18,17 @@ from urllib.parse import quote
 
 import httpx
 
-from ghostdesk.kernel.errors import EngineError, InsufficientCapacity, MissingRequirement, NotFound
+from ghostdesk.engines.incus.backoff import ONCE, Backoff, retry_after_s
+from ghostdesk.engines.incus.errors import NotTrusted, Unreachable, WrongServer, error_of
+from ghostdesk.kernel.errors import EngineError, MissingRequirement
 
 MOST_AT_ONCE = 8
-_TRIES = 3
-_FIRST_PAUSE_S = 0.1
-_CALL_TIMEOUT_S = 30.0
+"""Questions under way at once, and changes under way at once: neither waits for the other kind."""
+ANSWER_WITHIN_S = 10.0
+"""A server that has not answered a question by then is slow: a tick of the control loop must not hang on it."""
+_UPLOAD_WITHIN_S = 600.0
 _OPERATION_TIMEOUT_S = 120
 _LOOK_EVERY_S = 0.05
-_NO_ROOM = ("no space left", "quota", "not enough", "disk full", "limit reached")
-
-
-class Unreachable(EngineError):
-    """The server does not answer; what it did with the last call is unknown."""
-
-    retry_after_s = 10.0
 
 
 class IncusApi:
@@ -51,21 +49,29 @@ class IncusApi:
         key: Path | None = None,
         trusted: Path | None = None,
         project: str = "default",
+        answer_within_s: float = ANSWER_WITHIN_S,
     ) -> None:
         self.address = address
         self.project = project
         self._files = (certificate, key, trusted)
-        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._answer_within_s = answer_within_s
+        self._questions = asyncio.Semaphore(MOST_AT_ONCE)
+        self._changes = asyncio.Semaphore(MOST_AT_ONCE)
+        self._draw = random.Random().random  # noqa: S311 - jitter, no secret
         self._client: httpx.AsyncClient | None = None
 
     def _open(self) -> httpx.AsyncClient:
         if self._client is None:
-            timeout = httpx.Timeout(_CALL_TIMEOUT_S, read=_OPERATION_TIMEOUT_S + 10.0)
+            timeout = httpx.Timeout(self._answer_within_s, pool=None)
+            # As many connections as calls may be under way, waits for operations among them.
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=2 * MOST_AT_ONCE)
             if self.address.startswith("/"):
-                transport = httpx.AsyncHTTPTransport(uds=self.address)
+                transport = httpx.AsyncHTTPTransport(uds=self.address, limits=limits)
                 self._client = httpx.AsyncClient(transport=transport, base_url="http://server", timeout=timeout)
             else:
-                self._client = httpx.AsyncClient(verify=self._tls(), base_url=self.address, timeout=timeout)
+                self._client = httpx.AsyncClient(
+                    verify=self._tls(), base_url=self.address, timeout=timeout, limits=limits
+                )
         return self._client
 
     def _tls(self) -> ssl.SSLContext:
@@ -81,7 +87,7 @@ class IncusApi:
             if certificate is not None:
                 context.load_cert_chain(certificate, key)
         except (OSError, ssl.SSLError) as error:
-            raise MissingRequirement(
+            raise NotTrusted(
                 f"The certificates for {self.address} cannot be used: {error}.",
                 "See engine.certificate, engine.key and engine.server_certificate.",
             ) from error
@@ -95,16 +101,36 @@ class IncusApi:
 
     async def get(self, path: str, **query: str) -> Any:
         """What is at `path`; raises `NotFound`, `Unreachable` or `EngineError`."""
-        return (await self._call("GET", path, query, repeat=True))["metadata"]
+        async with self._questions:
+            return (await self._call("GET", path, query, backoff=Backoff()))["metadata"]
 
     async def change(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Any:
-        """Change something and wait until it is done; raises as `get`, and `InsufficientCapacity`."""
-        answer = await self._call(method, path, query, body=body, repeat=method != "POST")
-        return await self._finished(answer)
+        """Change something and wait until it is done; raises as `get`, `InsufficientCapacity` and `NameTaken`."""
+        async with self._changes:
+            answer = await self._call(method, path, query, body=body, backoff=ONCE if method == "POST" else Backoff())
+            return await self._finished(answer)
 
     async def upload(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:
         """Send a file and wait until the server has taken it in."""
-        return await self._finished(await self._call("POST", path, {}, content=content, headers=headers))
+        async with self._changes:
+            answer = await self._call("POST", path, {}, content=content, headers=headers, within_s=_UPLOAD_WITHIN_S)
+            return await self._finished(answer)
+
+    async def upload_parts(self, path: str, parts: Mapping[str, Path], headers: Mapping[str, str]) -> Any:
+        """Send files, each as a part of that name, in their order; as `upload`."""
+        with contextlib.ExitStack() as opened:
+            files = {
+                name: (file.name, opened.enter_context(file.open("rb")), "application/octet-stream")
+                for name, file in parts.items()
+            }
+            async with self._changes:
+                answer = await self._call("POST", path, {}, files=files, headers=headers, within_s=_UPLOAD_WITHIN_S)
+                return await self._finished(answer)
+
+    async def begin(self, method: str, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Begin an operation without waiting for its end; what the server tells of it (rest-api, "Operations")."""
+        told: Mapping[str, Any] = (await self._call(method, path, {}, body=body))["metadata"]
+        return told
 
     async def _finished(self, answer: dict[str, Any]) -> Any:
         """What came of an operation."""
@@ -112,15 +138,20 @@ class IncusApi:
             return answer.get("metadata")
         deadline_s = time.monotonic() + _OPERATION_TIMEOUT_S
         wait = f"{answer['operation']}/wait"
+        query = {"timeout": str(_OPERATION_TIMEOUT_S)}
         while True:
-            told = (await self._call("GET", wait, {"timeout": str(_OPERATION_TIMEOUT_S)}, repeat=True))["metadata"]
+            answered = await self._call("GET", wait, query, backoff=Backoff(), within_s=_OPERATION_TIMEOUT_S + 10.0)
+            told = answered["metadata"]
             status = int(told.get("status_code", 0))
             if status == 200:
                 return told.get("metadata")
             if status > 200:
                 break
             if time.monotonic() > deadline_s:
-                raise Unreachable(f"{told.get('description', 'It')} takes longer than {_OPERATION_TIMEOUT_S} s.")
+                raise Unreachable(
+                    f"{told.get('description', 'It')} takes longer than {_OPERATION_TIMEOUT_S} s.",
+                    "Is the server busy?",
+                )
             await asyncio.sleep(_LOOK_EVERY_S)  # a member may answer for another before that one is done
         raise error_of(400, str(told.get("err") or "the operation failed"), str(told.get("description", "")))
 
@@ -130,30 +161,33 @@ class IncusApi:
         path: str,
         query: Mapping[str, str],
         *,
-        body: Mapping[str, Any] | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        repeat: bool = False,
+        backoff: Backoff = ONCE,
+        within_s: float | None = None,
+        **sent: Any,
     ) -> dict[str, Any]:
+        """Ask; `sent` is what httpx's `request` takes."""
         parameters = {"project": self.project, **query}
-        pause_s = _FIRST_PAUSE_S
-        for attempt in range(_TRIES if repeat else 1):
-            if attempt:
-                await asyncio.sleep(pause_s)
-                pause_s *= 4
+        timeout = httpx.Timeout(within_s or self._answer_within_s, pool=None)
+        if "body" in sent:
+            sent["json"] = sent.pop("body")
+        began_s, failures = time.monotonic(), 0
+        while True:
+            asked_s = 0.0
             try:
-                async with self._slots:
-                    response = await self._open().request(
-                        method, path, params=parameters, json=body, content=content, headers=headers
-                    )
+                response = await self._open().request(method, path, params=parameters, timeout=timeout, **sent)
+                if response.status_code not in (429, 502, 503, 504):
+                    return self._read(response, path)
+                asked_s = retry_after_s(response.headers.get("Retry-After", ""))
+                trouble: EngineError = Unreachable(
+                    f"{self.address} is too busy to answer ({response.status_code}).", "It is asked again later."
+                )
             except httpx.HTTPError as error:
-                trouble: EngineError = self._unreachable(error)
-                continue
-            if response.status_code in (502, 503, 504):
-                trouble = Unreachable(f"{self.address} is too busy to answer ({response.status_code}).")
-                continue
-            return self._read(response, path)
-        raise trouble
+                trouble = self._unreachable(error, timeout.read or 0.0)
+            failures += 1
+            pause_s = backoff.pause_s(failures, time.monotonic() - began_s, self._draw(), asked_s)
+            if pause_s is None or isinstance(trouble, NotTrusted):
+                raise trouble
+            await asyncio.sleep(pause_s)
 
     def _read(self, response: httpx.Response, path: str) -> dict[str, Any]:
         try:
@@ -161,7 +195,7 @@ class IncusApi:
             if not isinstance(answer, dict) or "type" not in answer:
                 raise ValueError("not an answer of this API")
         except ValueError:
-            raise EngineError(
+            raise WrongServer(
                 f"{self.address} does not answer like Incus or LXD ({response.status_code}).",
                 "Set engine.address to the server's API, not to its web page.",
             ) from None
@@ -169,32 +203,20 @@ class IncusApi:
             raise error_of(int(answer.get("error_code") or response.status_code), str(answer.get("error", "")), path)
         return answer
 
-    def _unreachable(self, error: httpx.HTTPError) -> EngineError:
-        if "certificate" in str(error).lower() or "ssl" in str(error).lower():
-            return EngineError(
-                f"The certificate of {self.address} is not trusted: {error}.",
+    def _unreachable(self, error: httpx.HTTPError, within_s: float) -> EngineError:
+        said = str(error) or type(error).__name__
+        if isinstance(error, httpx.TimeoutException):
+            return Unreachable(
+                f"{self.address} does not answer within {within_s:g} s.", "Is the server overloaded, or its network?"
+            )
+        if "certificate" in said.lower() or "ssl" in said.lower():
+            return NotTrusted(
+                f"The certificate of {self.address} is not trusted: {said}.",
                 "Put the server's certificate into the file of engine.server_certificate.",
             )
-        said = str(error) or type(error).__name__
         return Unreachable(
             f"{self.address} cannot be reached: {said}.", "Is the server running, and the address right?"
         )
-
-
-def error_of(code: int, said: str, what: str) -> EngineError:
-    """The error that an answer means: its kind by code and words, with the mend."""
-    low = said.lower()
-    where = f" ({what})" if what else ""
-    if code == 404 or "not found" in low:
-        return NotFound(f"The server does not know it: {said}{where}.", "It was removed, or never made.")
-    if code in (401, 403):
-        return EngineError(
-            f"The server refuses us: {said}{where}.",
-            "Have it trust our certificate: `incus config trust add-certificate FILE`.",
-        )
-    if any(word in low for word in _NO_ROOM):
-        return InsufficientCapacity(f"The server has no room: {said}{where}.", "Free space, or raise the quota.")
-    return EngineError(f"The server could not do it: {said}{where}.")
 
 
 def instance_path(name: str, rest: str = "") -> str:

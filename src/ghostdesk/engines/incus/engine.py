@@ -10,10 +10,12 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ghostdesk.engines.incus import image as images
 from ghostdesk.engines.incus.api import IncusApi, instance_path
+from ghostdesk.engines.incus.errors import NameTaken
+from ghostdesk.engines.incus.fleet import Fleet
+from ghostdesk.engines.incus.importing import ServerImage
 from ghostdesk.engines.incus.render import (
     AGENT_UID,
     OWNER,
@@ -26,9 +28,9 @@ from ghostdesk.engines.incus.render import (
     instance_request,
     limit_keys,
     network_device,
-    observed,
     root_device,
 )
+from ghostdesk.engines.incus.server import ServerSettings, api_from, check_storage, checked_server, ready_image
 from ghostdesk.engines.local.homes import make_home
 from ghostdesk.engines.local.launch import check_socket, rfb_answers
 from ghostdesk.engines.local.records import GhostPaths
@@ -48,43 +50,14 @@ from ghostdesk.ghosts.commands import (
     Thaw,
 )
 from ghostdesk.kernel.conditions import HostConditions
-from ghostdesk.kernel.errors import BuildFailed, Conflict, EngineError, GhostdeskError, MissingRequirement, NotFound
+from ghostdesk.kernel.errors import BuildFailed, Conflict, EngineError, GhostdeskError, NotFound
 from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
 from ghostdesk.kernel.resources import Resources
 
 Facts = dict[str, float | str]
-USUAL_SOCKETS = (
-    "/var/lib/incus/unix.socket",
-    "/run/incus/unix.socket",
-    "/var/lib/lxd/unix.socket",
-    "/var/snap/lxd/common/lxd/unix.socket",
-)
 BUILDS_AT_ONCE = 4
 _STATE_TIMEOUT_S = 30
 _READ_EVERY_S = 0.02
-
-
-class ServerSettings(Protocol):
-    """The settings that this engine needs (see `config.EngineSettings`)."""
-
-    @property
-    def address(self) -> str: ...
-    @property
-    def certificate(self) -> Path | None: ...
-    @property
-    def key(self) -> Path | None: ...
-    @property
-    def server_certificate(self) -> Path | None: ...
-    @property
-    def project(self) -> str: ...
-    @property
-    def storage_pool(self) -> str: ...
-    @property
-    def network_name(self) -> str: ...
-    @property
-    def cluster_group(self) -> str: ...
-    @property
-    def build_timeout_s(self) -> float: ...
 
 
 class IncusEngine:
@@ -97,6 +70,8 @@ class IncusEngine:
         storage: the storage pool of the ghosts' disks; btrfs, zfs or ceph make a new ghost in no time.
         network: the server's network for templates that ask for outbound; empty for none.
         group: the cluster group that ghosts are placed in; empty leaves the choice to the server.
+        image: alias or fingerprint of the image that ghosts are made from; empty for one of our own, which sees the
+            server's /usr.
         build_timeout_s: how long a new desktop's screen may take to answer.
     """
 
@@ -109,36 +84,27 @@ class IncusEngine:
         storage: str = "default",
         network: str = "",
         group: str = "",
+        image: str = "",
         build_timeout_s: float = 30.0,
     ) -> None:
         self._state_dir, self._run_dir = state_dir.absolute(), run_dir.absolute()
         self._api = api
         self._build_timeout_s = build_timeout_s
         self._storage, self._network, self._group = storage, network, group
+        self._image = image
         self._pool = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:6]
         self._plan: InstancePlan | None = None
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
         self._locks: dict[GhostId, asyncio.Lock] = {}
         self._uids: dict[GhostId, int] = {}
-        self._capacity = Resources()
+        self._fleet = Fleet(api, self._pool, group, storage)
         self._server: dict[str, Any] = {}
+        self._found: ServerImage | None = None
 
     @classmethod
     def from_settings(cls, settings: ServerSettings, state_dir: Path, run_dir: Path) -> IncusEngine:
         """The engine that the settings describe; raises `MissingRequirement` without an address."""
-        address = settings.address or next((path for path in USUAL_SOCKETS if Path(path).is_socket()), "")
-        if not address:
-            raise MissingRequirement(
-                f"No server of Incus or LXD was found at {' or '.join(USUAL_SOCKETS)}.",
-                "Install Incus, or set engine.address.",
-            )
-        api = IncusApi(
-            address,
-            certificate=settings.certificate,
-            key=settings.key,
-            trusted=settings.server_certificate,
-            project=settings.project,
-        )
+        api = api_from(settings)
         return cls(
             state_dir,
             run_dir,
@@ -146,6 +112,7 @@ class IncusEngine:
             storage=settings.storage_pool,
             network=settings.network_name,
             group=settings.cluster_group,
+            image=settings.image,
             build_timeout_s=settings.build_timeout_s,
         )
 
@@ -158,35 +125,21 @@ class IncusEngine:
         try:
             await self._start_up()
         except BaseException:
+            await self._fleet.stop()
             await self._api.close()
             raise
 
     async def _start_up(self) -> None:
-        self._server = await self._api.get("/1.0")
-        if self._server.get("auth") != "trusted":
-            raise MissingRequirement(
-                f"{self._api.address} does not trust us.", "Add our certificate: `incus config trust add-certificate`."
-            )
-        try:
-            await self._api.get(f"/1.0/storage-pools/{self._storage}")
-        except NotFound:
-            raise MissingRequirement(
-                f"{self._api.address} has no storage pool {self._storage!r}.",
-                f"Make it (`incus storage create {self._storage} btrfs`), or set engine.storage.",
-            ) from None
+        self._server = await checked_server(self._api)
+        await check_storage(self._api, self._storage)
         for folder, mode in ((self._state_dir, 0o711), (self._homes_dir, 0o711), (self._run_dir, 0o711)):
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        content = await asyncio.to_thread(images.thin_image)
-        print_of = images.fingerprint(content)
-        try:
-            await self._api.get(f"/1.0/images/{print_of}")
-        except NotFound:
-            await self._api.upload("/1.0/images", content, {"X-LXD-filename": "ghostdesk.tar"})
+        self._found = await ready_image(self._api, self._image, self._server)
         self._plan = InstancePlan(
-            self._pool, print_of, self._storage, self._network, self._run_dir, images.THIN_BINDS,
+            self._pool, self._found.fingerprint, self._storage, self._network, self._run_dir, self._found.binds,
             self._variables(),
         )  # fmt: skip
-        await self._read_capacity()
+        await self._fleet.start(self._server)
         await self._refresh_uids()
 
     def _variables(self) -> dict[str, str]:
@@ -201,15 +154,9 @@ class IncusEngine:
             raise EngineError("The Incus engine has not been started.")
         return self._plan
 
-    async def _list(self) -> list[dict[str, Any]]:
-        """Our instances with their state, one call for the whole cluster."""
-        found = await self._api.get("/1.0/instances", recursion="2")
-        return [one for one in found if (one.get("config") or {}).get(POOL) == self._pool]
-
     async def observe(self) -> Sequence[ObservedGhost]:
         """Every instance of ours, alive or not, on every member."""
-        seen = [observed(instance, self._pool) for instance in await self._list()]
-        return [ghost for ghost in seen if ghost is not None]
+        return await self._fleet.observe()
 
     async def apply(self, command: EngineCommand) -> Outcome:
         """Carry out one command; commands for one ghost one after another."""
@@ -255,7 +202,14 @@ class IncusEngine:
                 return {}
 
     async def _instance(self, ghost: GhostId) -> dict[str, Any]:
-        found: dict[str, Any] = await self._api.get(instance_path(instance_name(self._pool, ghost)))
+        """The ghost's instance as it is now; `NameTaken` when something that is not ours has its name."""
+        name = instance_name(self._pool, ghost)
+        found: dict[str, Any] = await self._api.get(instance_path(name))
+        if (found.get("config") or {}).get(POOL) != self._pool:
+            raise NameTaken(
+                f"There is an instance {name} that ghostdesk did not make.",
+                "Rename or remove it (`incus rename`), or use another engine.project.",
+            )
         return found
 
     async def _living(self, ghost: GhostId) -> dict[str, Any]:
@@ -369,7 +323,7 @@ class IncusEngine:
                 stop = {"action": "stop", "force": True, "timeout": _STATE_TIMEOUT_S}
                 await self._quietly(lambda: self._api.change("PUT", instance_path(name, "/state"), stop))
             await self._api.change("DELETE", instance_path(name))
-        except NotFound:
+        except (NotFound, NameTaken):  # what has the name and is not ours is left alone
             pass
         self._uids.pop(ghost, None)
         await asyncio.to_thread(shutil.rmtree, self._run_dir / ghost, ignore_errors=True)
@@ -381,7 +335,7 @@ class IncusEngine:
             return
 
     async def _refresh_uids(self) -> None:
-        for instance in await self._list():
+        for instance in await self._fleet.instances():
             if uid := (instance.get("config") or {}).get(AGENT_UID):
                 self._uids[ghost_of(self._pool, instance)] = int(uid)
 
@@ -414,36 +368,23 @@ class IncusEngine:
         )  # fmt: skip
 
     def capacity(self) -> Resources:
-        """What all members have together, as read at the start."""
-        return self._capacity
-
-    async def _read_capacity(self) -> None:
-        resources = await self._api.get("/1.0/resources")
-        self._capacity = Resources(
-            cpu_cores=float(resources["cpu"]["total"]), memory_bytes=float(resources["memory"]["total"])
-        )
+        """What all members that are there have together."""
+        return self._fleet.capacity()
 
     async def conditions(self) -> HostConditions:
-        """The server's memory and load, as far as its API tells."""
-        try:
-            resources = await self._api.get("/1.0/resources")
-        except GhostdeskError as error:
-            return HostConditions(time.time(), problems=(str(error),))
-        total, used = float(resources["memory"]["total"]), float(resources["memory"]["used"])
-        return HostConditions(
-            time.time(), memory_bytes=total, memory_available_bytes=max(total - used, 1.0),
-            problems=("the API tells no pressure",),
-        )  # fmt: skip
+        """The members' memory and storage, as far as the API tells."""
+        return await self._fleet.conditions()
 
     async def stop(self, *, keep_ghosts: bool) -> None:
         """Leave the server; with `keep_ghosts` false every instance of ours goes. Homes stay."""
         try:
             if self._plan is not None and not keep_ghosts:
-                ghosts = [ghost_of(self._pool, one) for one in await self._list()]
+                ghosts = [ghost_of(self._pool, one) for one in await self._fleet.instances()]
                 outcomes = await asyncio.gather(*(self.apply(Destroy(ghost)) for ghost in ghosts))
                 if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
                     raise failed[0]
         finally:
+            await self._fleet.stop()
             await self._api.close()
 
 

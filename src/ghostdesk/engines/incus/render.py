@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ghostdesk.engines.incus.states import NO_USAGE, Usage
 from ghostdesk.engines.protocol import ObservedGhost
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError
@@ -130,15 +131,14 @@ def host_uid(instance: Mapping[str, Any], inside: int = INSIDE_UID) -> int:
     raise ValueError(f"instance {instance.get('name')} maps no uid {inside}")
 
 
-def observed(instance: Mapping[str, Any], pool: str) -> ObservedGhost | None:
-    """One instance, as listed with its state (recursion=2); None when its name is none of ours."""
+def observed(instance: Mapping[str, Any], pool: str, usage: Usage = NO_USAGE) -> ObservedGhost | None:
+    """One instance, as listed, with what it used when that was last read; None when its name is none of ours."""
     config = instance.get("config") or {}
     try:
         ghost = ghost_id(ghost_of(pool, instance))
         owner = UserId(user_id(config[OWNER])) if config.get(OWNER) else None
     except (GhostdeskError, ValueError):
         return None
-    state = instance.get("state") or {}
     status = str(instance.get("status", ""))
     return ObservedGhost(
         ghost,
@@ -146,6 +146,6 @@ def observed(instance: Mapping[str, Any], pool: str) -> ObservedGhost | None:
         frozen=status == "Frozen",
         owner=owner,
         template=str(config.get(TEMPLATE, "")),
-        memory_bytes=int((state.get("memory") or {}).get("usage") or 0),
-        cpu_s=float((state.get("cpu") or {}).get("usage") or 0) / 1e9,
+        memory_bytes=usage.memory_bytes,
+        cpu_s=usage.cpu_s,
     )

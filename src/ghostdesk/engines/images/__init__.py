@@ -1,0 +1,1 @@
+"""Images of desktops: what goes into one (pure), and how it is built."""

@@ -1,0 +1,57 @@
+"""What is put on top of a Debian root: agent, session, first process. The same files give the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import ghostdesk
+from ghostdesk.engines.images.recipe import Form
+from ghostdesk.engines.local.runtime import runtime_files
+
+_PACKAGE = Path(ghostdesk.__file__).parent
+_INIT = _PACKAGE / "engines" / "incus" / "init.sh"
+
+
+def image_files(form: Form) -> list[tuple[Path, str]]:
+    """Each file with its place in the image."""
+    runtime = runtime_files(_PACKAGE, _PACKAGE / "engines" / "local" / "desktop")
+    found = [(source, f"opt/ghostdesk/{place}") for source, place in runtime]
+    return [*found, (_INIT, "usr/sbin/init")] if form is Form.INCUS else found
+
+
+def files_tar(files: Iterable[tuple[Path, str]]) -> bytes:
+    """They as a tar file, with their folders; all of root's."""
+    buffer = io.BytesIO()
+    made: set[str] = set()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for source, place in files:
+            for parent in [*reversed(Path(place).parents)][1:]:
+                # What Debian has, links among them, is left as it is.
+                if str(parent) not in made and str(parent).startswith("opt/"):
+                    made.add(str(parent))
+                    folder = tarfile.TarInfo(str(parent))
+                    folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+                    tar.addfile(folder)
+            content = source.read_bytes()
+            entry = tarfile.TarInfo(place)
+            entry.size, entry.mode = len(content), 0o755 if place.endswith((".sh", "/init")) else 0o644
+            tar.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def runtime_version() -> str:
+    """Which agent and session this version of ghostdesk has, in 16 hexadecimal digits."""
+    return version_of(image_files(Form.INCUS))
+
+
+def version_of(files: Sequence[tuple[Path, str]]) -> str:
+    """The same for these files."""
+    digest = hashlib.sha256()
+    for source, place in files:
+        content = source.read_bytes()
+        digest.update(f"{place}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()[:16]
