@@ -20,6 +20,7 @@ from ghostdesk.cli.accounts import link_for
 from ghostdesk.cli.bench_contention import contention
 from ghostdesk.cli.bench_density import density
 from ghostdesk.cli.bench_files import files
+from ghostdesk.cli.bench_fleet import fleet
 from ghostdesk.cli.bench_forecast import forecast
 from ghostdesk.cli.bench_ingest import ingest
 from ghostdesk.cli.bench_limits import limits
@@ -38,6 +39,7 @@ from ghostdesk.wiring import Ghostdesk
 app = typer.Typer(no_args_is_help=True, help="Measure, on this machine, with real desktops and applications.")
 app.command()(density)
 app.command()(files)
+app.command()(fleet)
 app.command()(forecast)
 app.command()(ingest)
 app.command()(plan)

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,17 @@ profiles:
 """
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server: its folder, and its process."""
+
+    folder: Path
+    pid: int
+
+
 @pytest.fixture(scope="session")
-def incus_socket() -> Iterator[str]:
-    """The socket of a server with one storage pool, "desks"."""
+def incus_server() -> Iterator[Server]:
+    """A server with one storage pool, "desks"."""
     daemon = shutil.which("incusd") or shutil.which("lxd")
     if daemon is None:
         pytest.skip("neither Incus nor LXD is installed here")
@@ -42,7 +51,7 @@ def incus_socket() -> Iterator[str]:
     server = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _set_up(folder, variables, server)
-        yield str(folder / "unix.socket")
+        yield Server(folder, server.pid)
     finally:
         server.send_signal(signal.SIGPWR)  # stop the instances, then end
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -53,6 +62,24 @@ def incus_socket() -> Iterator[str]:
         unmount_all_under(folder)
         assert mounted_under(folder) == []
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def incus_socket(incus_server: Server) -> str:
+    """Its socket."""
+    return str(incus_server.folder / "unix.socket")
+
+
+@pytest.fixture
+def incus_folder(incus_server: Server) -> Path:
+    """Its folder."""
+    return incus_server.folder
+
+
+@pytest.fixture
+def incus_pid(incus_server: Server) -> int:
+    """Its process, in whose mount namespace its storage pools are mounted."""
+    return incus_server.pid
 
 
 def _set_up(folder: Path, variables: dict[str, str], server: "subprocess.Popen[bytes]") -> None:

@@ -1,6 +1,6 @@
 """How often a call is tried again, and after how long. Pure.
 
-Full jitter (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015): each pause is drawn between none and
+Full jitter (Brooker, "Exponential Backoff and Jitter", AWS Architecture Blog, 2015): each pause is drawn up to
 a bound that grows with each failure, so that many calls that a server refused at once do not all come back at once.
 """
 

@@ -239,6 +239,7 @@ class IncusEngine:
             await self._start(ghost, run)
             return {"location": str((await self._instance(ghost)).get("location") or "none")}
         except (GhostdeskError, OSError) as error:
+            self._fleet.look_again()
             await self._quietly(lambda: self._destroy(ghost))
             if isinstance(error, GhostdeskError):
                 raise

@@ -39,12 +39,14 @@ class NameTaken(EngineError):
 
 _NO_ROOM = ("no space left", "disk full", "not enough", "disk quota exceeded")
 _QUOTA = ("quota", "limit reached", "reached maximum", "exceeds project", "project limits", "would exceed", "maximum")
+_MOST_CHARACTERS = 320
 _TRUST_MEND = "Have it trust our certificate: `incus config trust add-certificate FILE`."
 
 
 def error_of(code: int, said: str, what: str) -> EngineError:  # noqa: PLR0911 - one line a kind
     """The error that an answer means: its kind by code and words, with the mend."""
     low = said.lower()
+    said = _short(said)
     where = f" ({what})" if what else ""
     if any(word in low for word in _NO_ROOM):
         return InsufficientCapacity(
@@ -69,3 +71,9 @@ def error_of(code: int, said: str, what: str) -> EngineError:  # noqa: PLR0911 -
     if any(word in low for word in ("no online", "offline", "connection refused", "i/o timeout")):
         return Unreachable(f"A member of the cluster does not answer: {said}{where}.", "See `incus cluster list`.")
     return EngineError(f"The server could not do it: {said}{where}.", "See the server's log.")
+
+
+def _short(said: str) -> str:
+    """What a server says may be a program's whole output: its beginning and its end."""
+    text = " ".join(said.split())
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[:160]} … {text[-_MOST_CHARACTERS + 160 :]}"

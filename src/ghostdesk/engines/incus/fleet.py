@@ -44,7 +44,7 @@ class Fleet:
     async def start(self, told: Mapping[str, Any]) -> None:
         """Learn which machines there are, from what the server tells of itself; raises what the API raises."""
         self._clustered = bool((told.get("environment") or {}).get("server_clustered"))
-        self._read_s = float("-inf")
+        self.look_again()
         await self._read_machines()
         if not self._resources:
             await self._api.get("/1.0/resources")  # says why
@@ -84,6 +84,10 @@ class Fleet:
         """Memory and disk of all members, as far as the API tells; nothing is raised."""
         await self._read_machines()
         return conditions_of(self.members, self._resources, self._troubles, time.time())
+
+    def look_again(self) -> None:
+        """The server said something that does not fit what was read: the next reading is a new one."""
+        self._read_s = float("-inf")
 
     async def _read_machines(self) -> None:
         if time.monotonic() - self._read_s < _MACHINES_EVERY_S:

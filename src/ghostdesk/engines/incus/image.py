@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import ghostdesk
+from ghostdesk.engines.images.recipe import BINDS
 from ghostdesk.engines.local.runtime import runtime_files
 from ghostdesk.engines.local.sandbox import ETC_SHARED, VAR_SHARED
 
@@ -43,6 +44,7 @@ class ImageBuilder:
         self._tar = tarfile.open(fileobj=self._buffer, mode="w", format=tarfile.GNU_FORMAT)  # noqa: SIM115 - `finish` closes it
         self._made: set[str] = set()
         text = f"architecture: {machine}\ncreation_date: 1\nproperties:\n  description: a ghostdesk desktop\n"
+        text += f"  {BINDS}: {' '.join(THIN_BINDS)}\n"
         self.file("metadata.yaml", text.encode(), prefix="")
 
     def folder(self, path: str, mode: int = 0o755) -> None:
@@ -92,9 +94,9 @@ class ImageBuilder:
         self._tar.addfile(entry, io.BytesIO(content))
 
 
-def thin_image(root: Path = Path("/")) -> bytes:
+def thin_image(root: Path = Path("/"), machine: str = "x86_64") -> bytes:
     """The image for servers that have the desktop's programs in their own /usr."""
-    builder = ImageBuilder()
+    builder = ImageBuilder(machine)
     for word in _FOLDERS.split():
         path, _, target = word.partition(":")
         if target:
