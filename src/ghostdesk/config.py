@@ -6,7 +6,7 @@ import os
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked
@@ -82,6 +82,8 @@ class EngineSettings:
     cluster_group: str = ""
     image: str = ""
     """Alias or fingerprint of an image on the server; empty for a small one that sees the server's /usr."""
+    reach: Literal["folder", "api"] = "folder"
+    """How desktops on a server are reached: "folder", where it sees `state.run_directory` too, or through its API."""
     cgroup_mode: str = "auto"
     """"auto", "v2", "hybrid", "v1" or "none"."""
     gpu_sharing: str = "auto"

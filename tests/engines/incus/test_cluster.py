@@ -1,4 +1,7 @@
-"""Three real servers: ghosts are spread over them, and when one dies its people get a new desktop with their home."""
+"""Three real servers: ghosts are spread over them, and when one dies its people get a new desktop with their home.
+
+Screens and agents are reached over the API alone, as on machines whose files the control plane does not see.
+"""
 
 import asyncio
 import os
@@ -49,7 +52,7 @@ async def desk(cluster: Cluster, open_dir: Path) -> AsyncIterator[Ghostdesk]:
     """A whole control plane on the cluster, with a pool of three."""
     settings = Settings(
         state=StateSettings(open_dir / "state", open_dir / "run"),
-        engine=EngineSettings(name="incus", address=cluster.socket(), storage_pool="desks"),
+        engine=EngineSettings(name="incus", address=cluster.socket(), storage_pool="desks", reach="api"),
         pool=PoolSettings(floor=3, ceiling=6),
     )
     (open_dir / "state").mkdir(mode=0o711)

@@ -66,6 +66,8 @@ def build_image(
         EngineError: no network, an unknown package, or whatever else mmdebstrap says.
     """
     check_recipe(recipe)
+    if recipe.form is Form.VM:
+        raise MissingRequirement("Images for virtual machines are not built yet.", "Build one with --for incus.")
     _check_host(recipe)
     if folder.exists() and not (replace and (folder / MANIFEST).exists()):
         raise ConfigError(

@@ -13,14 +13,20 @@ from ghostdesk.engines.images.recipe import Form
 from ghostdesk.engines.local.runtime import runtime_files
 
 _PACKAGE = Path(ghostdesk.__file__).parent
-_INIT = _PACKAGE / "engines" / "incus" / "init.sh"
+_INCUS = _PACKAGE / "engines" / "incus"
+_CONTAINER = ((_INCUS / "init.sh", "usr/sbin/init"), (_INCUS / "relay.py", "opt/ghostdesk/incus/relay.py"))
 
 
 def image_files(form: Form) -> list[tuple[Path, str]]:
     """Each file with its place in the image."""
     runtime = runtime_files(_PACKAGE, _PACKAGE / "engines" / "local" / "desktop")
     found = [(source, f"opt/ghostdesk/{place}") for source, place in runtime]
-    return [*found, (_INIT, "usr/sbin/init")] if form is Form.INCUS else found
+    return found + list(_CONTAINER) if form is Form.INCUS else found
+
+
+def is_program(place: str) -> bool:
+    """Whether it is run by its name."""
+    return place.endswith((".sh", "/init"))
 
 
 def files_tar(files: Iterable[tuple[Path, str]]) -> bytes:
@@ -38,7 +44,7 @@ def files_tar(files: Iterable[tuple[Path, str]]) -> bytes:
                     tar.addfile(folder)
             content = source.read_bytes()
             entry = tarfile.TarInfo(place)
-            entry.size, entry.mode = len(content), 0o755 if place.endswith((".sh", "/init")) else 0o644
+            entry.size, entry.mode = len(content), 0o755 if is_program(place) else 0o644
             tar.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 

@@ -70,11 +70,12 @@ class IncusApi:
                 self._client = httpx.AsyncClient(transport=transport, base_url="http://server", timeout=timeout)
             else:
                 self._client = httpx.AsyncClient(
-                    verify=self._tls(), base_url=self.address, timeout=timeout, limits=limits
+                    verify=self.tls(), base_url=self.address, timeout=timeout, limits=limits
                 )
         return self._client
 
-    def _tls(self) -> ssl.SSLContext:
+    def tls(self) -> ssl.SSLContext:
+        """How an https address is spoken to; raises `MissingRequirement` and `NotTrusted`."""
         certificate, key, trusted = self._files
         if not self.address.startswith("https://"):
             raise MissingRequirement(
@@ -126,6 +127,16 @@ class IncusApi:
             async with self._changes:
                 answer = await self._call("POST", path, {}, files=files, headers=headers, within_s=_UPLOAD_WITHIN_S)
                 return await self._finished(answer)
+
+    async def put_file(self, instance: str, path: str, content: bytes | None, owner: int, mode: int) -> None:
+        """Make a file in an instance, or a folder where there is no content; raises as `change`."""
+        told = {"uid": str(owner), "gid": str(owner), "mode": f"{mode:04o}", "type": "file"}
+        if content is None:
+            told["type"] = "directory"
+        headers = {f"X-{name}-{key}": value for name in ("LXD", "Incus") for key, value in told.items()}
+        async with self._changes:
+            where = instance_path(instance, "/files")
+            await self._call("POST", where, {"path": path}, content=content or b"", headers=headers)
 
     async def begin(self, method: str, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Begin an operation without waiting for its end; what the server tells of it (rest-api, "Operations")."""

@@ -16,8 +16,11 @@ from ghostdesk.engines.incus.api import IncusApi, instance_path
 from ghostdesk.engines.incus.errors import NameTaken
 from ghostdesk.engines.incus.fleet import Fleet
 from ghostdesk.engines.incus.importing import ServerImage
+from ghostdesk.engines.incus.reach import Reach
 from ghostdesk.engines.incus.render import (
     AGENT_UID,
+    ALIVE,
+    INSIDE_UID,
     OWNER,
     POOL,
     InstancePlan,
@@ -55,6 +58,7 @@ from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
 from ghostdesk.kernel.resources import Resources
 
 Facts = dict[str, float | str]
+FOLDER, API = "folder", "api"
 BUILDS_AT_ONCE = 4
 _STATE_TIMEOUT_S = 30
 _READ_EVERY_S = 0.02
@@ -72,6 +76,7 @@ class IncusEngine:
         group: the cluster group that ghosts are placed in; empty leaves the choice to the server.
         image: alias or fingerprint of the image that ghosts are made from; empty for one of our own, which sees the
             server's /usr.
+        reach: how desktops' sockets are reached: "folder", where the members see `run_dir`, or "api".
         build_timeout_s: how long a new desktop's screen may take to answer.
     """
 
@@ -85,6 +90,7 @@ class IncusEngine:
         network: str = "",
         group: str = "",
         image: str = "",
+        reach: str = FOLDER,
         build_timeout_s: float = 30.0,
     ) -> None:
         self._state_dir, self._run_dir = state_dir.absolute(), run_dir.absolute()
@@ -92,6 +98,7 @@ class IncusEngine:
         self._build_timeout_s = build_timeout_s
         self._storage, self._network, self._group = storage, network, group
         self._image = image
+        self._reach = Reach(api) if reach == API else None
         self._pool = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:6]
         self._plan: InstancePlan | None = None
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
@@ -113,6 +120,7 @@ class IncusEngine:
             network=settings.network_name,
             group=settings.cluster_group,
             image=settings.image,
+            reach=settings.reach,
             build_timeout_s=settings.build_timeout_s,
         )
 
@@ -125,8 +133,7 @@ class IncusEngine:
         try:
             await self._start_up()
         except BaseException:
-            await self._fleet.stop()
-            await self._api.close()
+            await self._leave()
             raise
 
     async def _start_up(self) -> None:
@@ -135,12 +142,18 @@ class IncusEngine:
         for folder, mode in ((self._state_dir, 0o711), (self._homes_dir, 0o711), (self._run_dir, 0o711)):
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
         self._found = await ready_image(self._api, self._image, self._server)
+        seen_there = self._run_dir if self._reach is None else None
         self._plan = InstancePlan(
-            self._pool, self._found.fingerprint, self._storage, self._network, self._run_dir, self._found.binds,
+            self._pool,
+            self._found.fingerprint,
+            self._storage,
+            self._network,
+            seen_there,
+            self._found.binds,
             self._variables(),
-        )  # fmt: skip
+        )
         await self._fleet.start(self._server)
-        await self._refresh_uids()
+        await self._find_ghosts()
 
     def _variables(self) -> dict[str, str]:
         nowhere = Path("/nonexistent")
@@ -246,33 +259,51 @@ class IncusEngine:
             raise BuildFailed(f"The desktop cannot be built: {error}") from error
 
     async def _start(self, ghost: GhostId, run: Path) -> None:
-        """Give the ghost's user its run folder, start the instance, and wait for the screen."""
+        """Start the instance, and wait for the screen."""
+        name = instance_name(self._pool, ghost)
+        if self._reach is None:
+            uid = await self._start_beside(ghost, run)
+        else:
+            uid = os.geteuid()
+            await self._api.put_file(name, "/run/ghost", None, INSIDE_UID, 0o700)
+            token = (run / "agent.token").read_bytes()
+            await self._api.put_file(name, "/run/ghost/agent.token", token, INSIDE_UID, 0o400)
+            await self._turn_on(name)
+            await self._reach.open(ghost, name, run)
+        await self._api.change("PATCH", instance_path(name), {"config": {AGENT_UID: str(uid)}})
+        self._uids[ghost] = uid
+        await self._await_screen(run / "rfb.sock")
+        if self._reach is None:
+            run.chmod(0o750)
+            check_socket(run / "rfb.sock", uid)
+
+    async def _start_beside(self, ghost: GhostId, run: Path) -> int:
+        """Start it where it sees the run folder, and give that to its user; the uid that the host sees."""
         instance = await self._instance(ghost)
         uid = _uid_of(instance) or 101_000
         os.chown(run, 0, uid)
         run.chmod(0o770)
         os.chown(run / "agent.token", uid, uid)
-        await self._api.change(
-            "PUT", instance_path(instance["name"], "/state"), {"action": "start", "timeout": _STATE_TIMEOUT_S}
-        )
-        started = await self._instance(ghost)
-        really = host_uid(started)
+        await self._turn_on(str(instance["name"]))
+        really = host_uid(await self._instance(ghost))
         if really != uid:  # another map than usual: the run folder was closed to it
             os.chown(run, 0, really)
             os.chown(run / "agent.token", really, really)
-        await self._api.change("PATCH", instance_path(instance["name"]), {"config": {AGENT_UID: str(really)}})
-        self._uids[ghost] = really
-        await self._await_screen(run / "rfb.sock")
-        run.chmod(0o750)
-        check_socket(run / "rfb.sock", really)
+        return really
+
+    async def _turn_on(self, name: str) -> None:
+        state = {"action": "start", "timeout": _STATE_TIMEOUT_S}
+        await self._api.change("PUT", instance_path(name, "/state"), state)
 
     async def _await_screen(self, socket: Path) -> None:
         deadline_s = time.monotonic() + self._build_timeout_s
-        while not await asyncio.to_thread(rfb_answers, socket):
+        # Over the API, each question starts a program in there: it is asked once, and waits there.
+        patience_s = 1.0 if self._reach is None else self._build_timeout_s
+        while not await asyncio.to_thread(rfb_answers, socket, patience_s):
             if time.monotonic() > deadline_s:
                 raise BuildFailed(
                     f"The desktop's screen did not answer within {self._build_timeout_s:g} s.",
-                    "Raise engine.build_timeout_s if the server is slow.",
+                    "Raise engine.build_timeout_s if the server is slow; see `incus console --show-log`.",
                 )
             await asyncio.sleep(_READ_EVERY_S)
 
@@ -316,6 +347,8 @@ class IncusEngine:
 
     async def _destroy(self, ghost: GhostId) -> None:
         name = instance_name(self._pool, ghost)
+        if self._reach is not None:
+            await self._reach.close(ghost)
         try:
             instance = await self._instance(ghost)
             if instance["status"] == "Frozen":
@@ -335,10 +368,13 @@ class IncusEngine:
         except EngineError:
             return
 
-    async def _refresh_uids(self) -> None:
+    async def _find_ghosts(self) -> None:
         for instance in await self._fleet.instances():
+            ghost = ghost_of(self._pool, instance)
             if uid := (instance.get("config") or {}).get(AGENT_UID):
-                self._uids[ghost_of(self._pool, instance)] = int(uid)
+                self._uids[ghost] = int(uid)
+            if self._reach is not None and instance.get("status") in ALIVE and (self._run_dir / ghost).is_dir():
+                await self._reach.open(ghost, str(instance["name"]), self._run_dir / ghost)
 
     def endpoint(self, ghost: GhostId) -> Endpoint:
         """Where the desktop answers; raises `NotFound`."""
@@ -376,6 +412,12 @@ class IncusEngine:
         """The members' memory and storage, as far as the API tells."""
         return await self._fleet.conditions()
 
+    async def _leave(self) -> None:
+        if self._reach is not None:
+            await self._reach.stop()
+        await self._fleet.stop()
+        await self._api.close()
+
     async def stop(self, *, keep_ghosts: bool) -> None:
         """Leave the server; with `keep_ghosts` false every instance of ours goes. Homes stay."""
         try:
@@ -385,8 +427,7 @@ class IncusEngine:
                 if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
                     raise failed[0]
         finally:
-            await self._fleet.stop()
-            await self._api.close()
+            await self._leave()
 
 
 def _uid_of(instance: Mapping[str, Any]) -> int | None:

@@ -15,16 +15,13 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Iterable
 from pathlib import Path
 
-import ghostdesk
-from ghostdesk.engines.images.recipe import BINDS
-from ghostdesk.engines.local.runtime import runtime_files
+from ghostdesk.engines.images.files import image_files, is_program
+from ghostdesk.engines.images.recipe import BINDS, Form
 from ghostdesk.engines.local.sandbox import ETC_SHARED, VAR_SHARED
 
 THIN_BINDS = ("/usr",)
-_OPT = "opt/ghostdesk"
 _MOST_SHARED_BYTES = 32 * 1024 * 1024
 """Shared parts of /etc and /var beyond this size are left out of a thin image: something else was put there."""
 _FOLDERS = (
@@ -113,14 +110,8 @@ def thin_image(root: Path = Path("/"), machine: str = "x86_64") -> bytes:
         if (source.exists() or source.is_symlink()) and _size(source) <= _MOST_SHARED_BYTES:
             builder.folder(str(Path(path).parent))
             builder.copy(source, path)
-    builder.file("sbin/init", init_script(), 0o755)
     _add_runtime(builder)
     return builder.finish()
-
-
-def init_script() -> bytes:
-    """The first process of a ghost in a container."""
-    return (Path(__file__).parent / "init.sh").read_bytes()
 
 
 def fingerprint(image: bytes) -> str:
@@ -129,13 +120,8 @@ def fingerprint(image: bytes) -> str:
 
 
 def _add_runtime(builder: ImageBuilder) -> None:
-    package = Path(ghostdesk.__file__).parent
-    for source, place in _runtime(package):
-        builder.file(f"{_OPT}/{place}", source.read_bytes(), 0o755 if place.endswith(".sh") else 0o644)
-
-
-def _runtime(package: Path) -> Iterable[tuple[Path, str]]:
-    return runtime_files(package, package / "engines" / "local" / "desktop")
+    for source, place in image_files(Form.INCUS):
+        builder.file(place.removeprefix("usr/"), source.read_bytes(), 0o755 if is_program(place) else 0o644)
 
 
 def _size(path: Path) -> int:

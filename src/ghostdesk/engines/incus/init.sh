@@ -4,6 +4,7 @@ mkdir -p /run/user /run/ghost /tmp/.X11-unix /tmp/.ICE-unix /home/user
 chmod 1777 /tmp /tmp/.X11-unix /tmp/.ICE-unix
 mkdir -p -m 0700 /run/user/1000
 chown 1000:1000 /run/user/1000 /home/user
+grep -q ' /run/ghost ' /proc/self/mounts || chown 1000:1000 /run/ghost
 tr -d - < /proc/sys/kernel/random/uuid > /etc/machine-id
 echo "$GHOSTDESK_GHOST" > /etc/hostname
 printf '127.0.0.1 localhost %s\n::1 localhost\n' "$GHOSTDESK_GHOST" > /etc/hosts

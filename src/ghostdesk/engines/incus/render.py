@@ -32,7 +32,7 @@ class InstancePlan:
         image: fingerprint of the image that they are made from.
         storage: the storage pool that their disks are in.
         network: the server's network that they are connected to; empty for none.
-        run_dir: the folder whose subfolders hold the desktops' sockets.
+        run_dir: the folder whose subfolders hold the desktops' sockets; None where the servers do not see it.
         binds: folders of the host that they see read-only, at the same place.
     """
 
@@ -40,7 +40,7 @@ class InstancePlan:
     image: str
     storage: str
     network: str
-    run_dir: Path
+    run_dir: Path | None
     binds: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
 
@@ -61,8 +61,9 @@ def instance_request(
     """The body that makes and starts one ghost's instance (rest-api: POST /1.0/instances)."""
     devices: dict[str, dict[str, str]] = {
         "root": root_device(plan.storage, limits),
-        "run": {"type": "disk", "source": str(plan.run_dir / ghost), "path": "/run/ghost"},
     }
+    if plan.run_dir is not None:
+        devices["run"] = {"type": "disk", "source": str(plan.run_dir / ghost), "path": "/run/ghost"}
     for number, folder in enumerate(plan.binds):
         devices[f"host{number}"] = {"type": "disk", "source": folder, "path": folder, "readonly": "true"}
     if plan.network and template.network == "outbound":
