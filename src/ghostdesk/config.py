@@ -62,6 +62,30 @@ class StateSettings:
 
 
 @checked(frozen=True, config=_STRICT)
+class KubernetesSettings:
+    """The cluster that desktops run in, and what their pods are like."""
+
+    kubeconfig: Path | None = None
+    """None takes the pod's service account where ghostdesk runs in the cluster, else the usual kubeconfig."""
+    context: str = ""
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")] = "ghostdesk"
+    pool: Annotated[str, Field(pattern=r"^[a-z0-9]{1,12}$")] = "main"
+    """Tells this ghostdesk's pods and homes from another's in the same namespace."""
+    image: str = ""
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_secret: str = ""
+    transport: Literal["port-forward", "pod-ip"] = "port-forward"
+    """How desktops are reached: through the API server, or at their own addresses from within the cluster."""
+    request_share: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)] = 0.25
+    """Share of its limits that a desktop is promised: the scheduler packs nodes by it."""
+    storage_class: str = ""
+    home_bytes: Annotated[float, Field(ge=1e6, le=1e15, allow_inf_nan=False)] = 10e9
+    home_access: Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"] = "ReadWriteOnce"
+    node_selector: dict[str, str] = field(default_factory=dict)
+    runtime_class: str = ""
+
+
+@checked(frozen=True, config=_STRICT)
 class EngineSettings:
     """Which engine makes the desktops, and what a generic one is."""
 
@@ -90,6 +114,7 @@ class EngineSettings:
     """"auto", "whole" (whole devices and MIG slices alone) or "off"."""
     pin_cores: bool = False
     """Pin desktops that may use a whole number of cores to some; a desktop then waits while other cores are idle."""
+    kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     ghosts_yield: bool = True
     """Ghosts run only where nobody else wants the CPU or the disk; false on hosts that other work keeps busy always."""
 
