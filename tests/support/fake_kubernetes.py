@@ -53,7 +53,7 @@ class Fault:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-class Answer(Exception):  # noqa: N818 - not an error: what is answered
+class Answer(Exception):
     """A Status that is answered."""
 
     def __init__(self, code: int, reason: str, message: str) -> None:
@@ -129,10 +129,12 @@ class FakeKubernetes:
         for task in list(self._watches):
             task.cancel()
 
-    def forget_history(self) -> None:
-        """Watches can look back no further than now."""
-        self._changes.clear()
-        self._oldest = self._number = self._number + 1
+    def forget_history(self, since: int | None = None) -> None:
+        """Watches can look back no further than to a version, or than now."""
+        if since is None:
+            since = self._number = self._number + 1
+        self._changes = [change for change in self._changes if change[0] > since]
+        self._oldest = since
 
     # Requests
 
@@ -170,7 +172,7 @@ class FakeKubernetes:
         request.transport.abort()
         return web.Response()
 
-    async def _answer(self, request: web.Request, token: str) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, token: str) -> web.StreamResponse:  # noqa: PLR0911 - one line a path
         path = request.path
         if path == "/version":
             return web.json_response({"gitVersion": self.version})

@@ -34,6 +34,7 @@ _COMMANDS = {
     "calendar": "calendar:app",
     "reserve": "reserve:app",
     "energy": "energy:app",
+    "kubernetes": "kubernetes:app",
     "evaluate": "evaluate:app",
     "replay": "replay:replay",
     "image": "image:app",

@@ -29,7 +29,7 @@ from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.ghosts.lifecycle import Step
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
-from ghostdesk.kernel.errors import Conflict, EngineError, GhostdeskError, NotFound
+from ghostdesk.kernel.errors import Conflict, EngineError, GhostdeskError, NotFound, Unsupported
 from ghostdesk.kernel.ids import AppId, GhostId, HostId
 from ghostdesk.kernel.resources import Priority
 from ghostdesk.store.protocol import Claim
@@ -135,8 +135,8 @@ class Executor:
             else:
                 outcome = await self._one(command)
             outcomes.append(outcome)
-            if outcome.error is None:
-                continue
+            if outcome.error is None or isinstance(outcome.error, Unsupported):
+                continue  # what this engine has no call for (its abilities say so) keeps nothing else from happening
             if isinstance(command, LaunchHidden):
                 failed_apps.append(command.app)
             elif isinstance(command, AttachHome | Build | Destroy | Thaw) or what in ("bind", "wake", "resize"):

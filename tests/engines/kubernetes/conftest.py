@@ -4,9 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("kubernetes_asyncio", reason="needs ghostdesk[kubernetes]")
-
 from fake_kubernetes import ADMIN, FakeKubernetes
 from played_node import PlayedNode
 

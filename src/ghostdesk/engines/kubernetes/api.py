@@ -107,7 +107,7 @@ class KubernetesApi:
                 f"No cluster is configured in {where}: {str(error).rstrip('.')}.",
                 "Set engine.kubernetes.kubeconfig and engine.kubernetes.context, or run ghostdesk in the cluster.",
             ) from None
-        except (OSError, ssl.SSLError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever the library and its YAML parser stumble over
             raise MissingRequirement(
                 f"The kubeconfig in {where} cannot be used: {error}.",
                 "Mend it, until `kubectl get pods` works with it.",
@@ -170,7 +170,7 @@ class KubernetesApi:
         for attempt in range(_TRIES):
             if attempt:
                 assert trouble is not None
-                asked_s = trouble.retry_after_s if isinstance(trouble, Overloaded) else None
+                asked_s = trouble.retry_after_s if isinstance(trouble, Overloaded) and trouble.status == 429 else None
                 # Spread, so that all that failed together do not come back together.
                 await asyncio.sleep(min(max(pause_s, asked_s or 0.0), 5.0) * random.uniform(0.8, 1.2))  # noqa: S311
                 pause_s *= 3

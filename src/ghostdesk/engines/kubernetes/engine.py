@@ -14,14 +14,14 @@ from ghostdesk.engines.kubernetes import cluster as clusters
 from ghostdesk.engines.kubernetes import reading, render
 from ghostdesk.engines.kubernetes.api import KubernetesApi
 from ghostdesk.engines.kubernetes.doors import Doors
-from ghostdesk.engines.kubernetes.errors import Changed
+from ghostdesk.engines.kubernetes.errors import Changed, FeatureMissing
 from ghostdesk.engines.kubernetes.identity import Identity
 from ghostdesk.engines.kubernetes.making import Maker
 from ghostdesk.engines.kubernetes.names import AWAKE, FROZEN, STATE, pool_name, selector
 from ghostdesk.engines.kubernetes.pods import Pods
 from ghostdesk.engines.local.records import GhostPaths
 from ghostdesk.engines.local.sandbox import SandboxPlan, environment
-from ghostdesk.engines.protocol import PARKING, Ability, Endpoint, ObservedGhost
+from ghostdesk.engines.protocol import FREEZING, PARKING, RESIZING, Ability, Endpoint, ObservedGhost
 from ghostdesk.ghosts.commands import (
     AttachHome,
     Build,
@@ -307,8 +307,10 @@ class KubernetesEngine:
         if reading.same_amounts(amounts, before):
             return facts
         if not cluster.resizes:
-            return facts | {"not_limited": ", ".join(["cpu", "memory", *_missing(command.limits)]),
-                            "why": f"Kubernetes {cluster.version} cannot resize pods in place (1.33 can)"}  # fmt: skip
+            raise FeatureMissing(
+                f"Kubernetes {cluster.version} cannot resize running pods: it has no pods/resize.",
+                "Kubernetes 1.33 can; until then desktops keep the limits that they were built with.",
+            )
         amounts, kept = reading.shrinkable(before, amounts, cluster.shrinks_memory)
         resized = pods.note(await self._resize(pod, amounts))
         if command.priority is Priority.GHOST:  # a person does not wait for the node's answer
@@ -383,13 +385,10 @@ class KubernetesEngine:
         return (
             Ability("server", found is not None, f"{name}, {self._api.address}", "Start the engine."),
             Ability(
-                "resize", bool(found and found.resizes), f"limits of running desktops ({name})",
+                RESIZING, bool(found and found.resizes), f"limits of running desktops ({name})",
                 "Kubernetes 1.33 or later; before, desktops keep the limits that they were built with.",
             ),
-            Ability(
-                "freezing by the kernel", False, "Kubernetes freezes no pod: its processes are stopped by signals",
-                "None is needed; a process that is stopped uses no CPU.",
-            ),
+            Ability(FREEZING, True, "by signals to the pod's processes: Kubernetes itself freezes no pod"),
             Ability(
                 PARKING, False, "a stopped pod keeps its memory: Kubernetes has no call that pushes it out",
                 "Use the local engine where parking matters.",

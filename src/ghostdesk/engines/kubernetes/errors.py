@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ghostdesk.kernel.errors import EngineError, InsufficientCapacity, MissingRequirement, NotFound
+from ghostdesk.kernel.errors import EngineError, InsufficientCapacity, MissingRequirement, NotFound, Unsupported
 
 
 class Unreachable(EngineError):
@@ -79,7 +79,7 @@ class ImageMissing(EngineError):
     retry_after_s = 60.0
 
 
-class FeatureMissing(MissingRequirement):
+class FeatureMissing(Unsupported):
     """The cluster is too old for something, or has it switched off."""
 
     code = "feature"
