@@ -76,6 +76,7 @@ class FakeKubernetes:
         self.most_pods: int | None = None
         self.forward: Forward | None = None
         self.bookmark_every_s = 5.0
+        self.expired = 0
         self.known_tokens = {ADMIN, GHOSTDESK}
         self._number = 100
         self._changes: list[tuple[int, str, str, Object]] = []
@@ -357,6 +358,7 @@ class FakeKubernetes:
     async def _watch(self, request: web.Request, plural: str, namespace: str) -> web.StreamResponse:
         since = int(request.query.get("resourceVersion") or self._number)
         if since < self._oldest:
+            self.expired += 1
             raise Answer(410, "Expired", f"too old resource version: {since} ({self._oldest})")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)

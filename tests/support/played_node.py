@@ -19,9 +19,12 @@ from ghostdesk.agent.pod import Doorkeeper
 from ghostdesk.engines.kubernetes.api import KubernetesApi
 from ghostdesk.engines.kubernetes.errors import Changed, NameTaken
 from ghostdesk.engines.kubernetes.names import quantity
+from ghostdesk.engines.kubernetes.render import PodPlan
 from ghostdesk.kernel.errors import EngineError, NotFound
 
 Object = dict[str, Any]
+NAMESPACE = "desks"
+PLAN = PodPlan(NAMESPACE, "test", "registry.example.org/desktop:1")
 _STATUS = {"type": "Ready", "status": "True", "reason": "KubeletReady"}
 _numbers = count(2)
 

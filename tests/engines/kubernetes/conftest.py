@@ -5,14 +5,11 @@ from pathlib import Path
 
 import pytest
 from fake_kubernetes import ADMIN, FakeKubernetes
-from played_node import PlayedNode
+from played_node import NAMESPACE, PLAN, PlayedNode
 
 from ghostdesk.engines.kubernetes.api import KubernetesApi
 from ghostdesk.engines.kubernetes.engine import KubernetesEngine
 from ghostdesk.engines.kubernetes.render import PodPlan
-
-NAMESPACE = "desks"
-PLAN = PodPlan(NAMESPACE, "test", "registry.example.org/desktop:1")
 
 
 @pytest.fixture
