@@ -178,8 +178,13 @@ class RealPod:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def end(self) -> None:
-        self.process.kill()
-        self.process.wait(20)
+        with contextlib.suppress(OSError, IndexError):  # its session tidies up after itself
+            os.kill(self._children(self.process.pid)[0], signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(20)
 
 
 @pytest.fixture
@@ -234,7 +239,7 @@ async def test_a_real_screen_is_behind_a_real_pod(real, tmp_path: Path) -> None:
     if shutil.which("Xvnc") is None:
         pytest.skip("not installed: Xvnc")
     screen = tmp_path / "rfb.sock"
-    words = "Xvnc :971 -geometry 320x200 -depth 24 -rfbport=-1 -SecurityTypes None -nolisten tcp -noreset -rfbunixpath"
+    words = "Xvnc -displayfd 1 -geometry 64x64 -rfbport=-1 -SecurityTypes None -nolisten tcp -noreset -rfbunixpath"
     one = real(*words.split(), str(screen))
     (await one.opened())[1].close()
     await until(screen.exists)
