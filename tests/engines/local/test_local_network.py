@@ -19,6 +19,7 @@ pytestmark = [
 SCRIPT = """
 import asyncio, sys
 from pathlib import Path
+from ghostdesk.engines.local import network
 from ghostdesk.engines.local.engine import LocalEngine
 from ghostdesk.ghosts.commands import Build
 from ghostdesk.ghosts.ghost import DesktopTemplate
@@ -39,12 +40,20 @@ async def main(root):
     print(outcome.error, outcome.facts.get("network"))
     print("lost:", sorted(set(before) - set(after)))
 
+if sys.argv[2] == "root":
+    network._runs_as = lambda uid: 0
 asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-def test_shared_mounts_of_the_host_stay_where_they_are() -> None:
-    """As on hosts with systemd, where every mount is shared: what a helper unmounts would be gone for all."""
+@pytest.mark.parametrize("whose", ["root", "the ghost's own"])
+def test_the_network_comes_up_and_shared_mounts_of_the_host_stay_where_they_are(whose: str) -> None:
+    """As on hosts with systemd, where every mount is shared: what a helper unmounts would be gone for all.
+
+    Where everybody may open the tunnel device, the ghost's own uid runs the helper; else root does.
+    """
+    if whose != "root" and network.TUN.stat().st_mode & 0o006 != 0o006:
+        pytest.skip(f"only root may open {network.TUN} here")
     root = Path(tempfile.mkdtemp(prefix="gdn-", dir="/tmp"))
     root.chmod(0o711)
     try:
@@ -58,9 +67,8 @@ def test_shared_mounts_of_the_host_stay_where_they_are() -> None:
             'mount --make-rshared / && exec "$@"',
             "sh",
         ]
-        done = subprocess.run(
-            [*shared, sys.executable, "-c", SCRIPT, str(root)], capture_output=True, text=True, timeout=60, check=False
-        )
+        command = [*shared, sys.executable, "-c", SCRIPT, str(root), whose]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == ["None outbound", "lost: []"]
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from ghostdesk.engines.local.processes import kill_and_wait, read_process
 from ghostdesk.kernel.errors import BuildFailed
 
 TUN = Path("/dev/net/tun")
-_READY_FD = 11
+_READY_FD, _OWNER_FD = 11, 12
+_NS_GET_USERNS = 0xB701
 
 
 def unusable() -> str:
@@ -53,7 +55,8 @@ def start_network(pid: int, uid: int, log: Path, cgroup_files: Sequence[Path], p
     command += ["--enable-sandbox", "--enable-seccomp"]
     runs_as = _runs_as(uid)
     if runs_as != 0:
-        command.append(f"--userns-path=/proc/{pid}/ns/user")
+        # slirp4netns enters it by itself, too, but not for its sandbox when it is told the network by a path.
+        command = ["nsenter", f"--user=/proc/self/fd/{_OWNER_FD}", "--preserve-credentials", "--", *command]
     else:
         # Its sandbox detaches the old root and makes only "/" private before: as root, on a host whose mounts are
         # shared (systemd), that would take the mounts below /sys, /dev and /run down on the host itself.
@@ -61,16 +64,18 @@ def start_network(pid: int, uid: int, log: Path, cgroup_files: Sequence[Path], p
     command += ["--netns-type=path", f"/proc/{pid}/ns/net", "tap0"]
     read_end, write_end = os.pipe()
     try:
+        owner = _owner_of_network(pid)
         try:
             slirp = spawn(
                 [*drop_rights(runs_as), *command],
                 env={"PATH": os.environ.get("PATH", os.defpath)},
                 log=log,
                 cgroup_files=cgroup_files,
-                inherit={write_end: _READY_FD},
+                inherit={write_end: _READY_FD, owner: _OWNER_FD},
             )
         finally:
             os.close(write_end)
+            os.close(owner)
         ready = wait_readable(read_end, patience) and os.read(read_end, 1) == b"1"
     finally:
         os.close(read_end)
@@ -80,3 +85,15 @@ def start_network(pid: int, uid: int, log: Path, cgroup_files: Sequence[Path], p
     if process is not None:
         kill_and_wait(slirp, process.start_ticks)
     raise BuildFailed(f"The desktop's network did not come up: {log_tail(log)}", 'Set engine.network = "isolated".')
+
+
+def _owner_of_network(pid: int) -> int:
+    """A descriptor of the user namespace that owns a process's network (ioctl_ns(2)): who enters it may change it.
+
+    It is not the process's own: bubblewrap makes a second one inside, once its mounts are made, to map the uid anew.
+    """
+    network = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return fcntl.ioctl(network, _NS_GET_USERNS)
+    finally:
+        os.close(network)
