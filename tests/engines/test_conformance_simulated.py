@@ -1,12 +1,14 @@
 """The simulated engine passes the suite that every engine passes, in both kinds of virtual time."""
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
-from ghostdesk.engines.simulated import SimulatedEngine, SimulatedHost
+from ghostdesk.engines.protocol import Engine
+from ghostdesk.engines.simulated import SimulatedAgents, SimulatedEngine, SimulatedHost
 from ghostdesk.engines.virtual_time import QueueClock
 from ghostdesk.kernel.clock import VirtualClock
 from ghostdesk.kernel.errors import NotFound
@@ -15,13 +17,46 @@ from ghostdesk.kernel.resources import Resources
 from ghostdesk.testing import ConformanceFailure, EngineConformance, MakeEngine
 
 
+class Stepping(VirtualClock):
+    """Lets others have a turn at each sleep, so that commands have a middle."""
+
+    async def sleep(self, duration_s: float) -> None:
+        await asyncio.sleep(0)
+        await super().sleep(duration_s)
+        await asyncio.sleep(0)
+
+
+def host_of(engine: Engine) -> SimulatedHost:
+    assert isinstance(engine, SimulatedEngine)
+    return engine._host
+
+
 class TestSimulatedEngine(EngineConformance):
     real_desktops = False
+    in_memory = True
+    crash_effects = tuple(range(1, 7))
 
     @pytest.fixture
     def make_engine(self) -> MakeEngine:
-        host = SimulatedHost(VirtualClock())
+        host = SimulatedHost(Stepping())
         return lambda: SimulatedEngine(host)
+
+    async def limits_seen(self, engine: Engine, ghost: GhostId) -> Resources:
+        return host_of(engine).desktops[ghost].limits
+
+    async def kill(self, engine: Engine, ghost: GhostId) -> None:
+        host_of(engine).kill(ghost)
+
+    async def take_away(self, engine: Engine, ghost: GhostId) -> None:
+        host_of(engine).vanish(ghost)
+
+    def broken(self) -> dict[str, MakeEngine]:
+        host = SimulatedHost(VirtualClock())
+        host.take_away("a program")
+        return {"a program is missing": lambda: SimulatedEngine(host)}
+
+    def make_agents(self, engine: Engine) -> SimulatedAgents:
+        return SimulatedAgents(host_of(engine))
 
 
 CHECKS = [
@@ -33,8 +68,10 @@ CHECKS = [
 async def test_it_passes_where_many_things_happen_at_once(check: str) -> None:
     clock = QueueClock()
     host = SimulatedHost(clock)
-    run: Callable[[MakeEngine], Any] = getattr(TestSimulatedEngine(), check)
-    await clock.run(run(lambda: SimulatedEngine(host)))
+    run: Callable[..., Any] = getattr(TestSimulatedEngine(), check)
+    made = {"make_engine": lambda: SimulatedEngine(host)} if "make_engine" in inspect.signature(run).parameters else {}
+    await clock.run(run(**made))
+    assert not host.desktops
 
 
 class Forgetful(SimulatedEngine):

@@ -36,7 +36,7 @@ from ghostdesk.ghosts.commands import (
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.errors import Conflict, EngineError, GhostdeskError, NotFound
-from ghostdesk.kernel.ids import GhostId, TemplateId
+from ghostdesk.kernel.ids import GhostId, TemplateId, ghost_id, user_id
 from ghostdesk.kernel.resources import Resources
 
 __all__ = [
@@ -85,12 +85,14 @@ class SimulatedEngine:
                     await self._carry_out(command)
         except GhostdeskError as raised:
             error = raised
+        except ValueError as raised:  # a name that is none
+            error = EngineError(f"{raised}.", "Give another id.")
         return Outcome(command, error, self._host.clock.now_s() - start_s, dict(SIMULATED))
 
     def endpoint(self, ghost: GhostId) -> Endpoint:
         """Where the desktop would answer; raises `NotFound`."""
         if ghost not in self._host.desktops:
-            raise NotFound(f"There is no simulated desktop {ghost}.")
+            raise NotFound(f"There is no simulated desktop {ghost}.", "It was destroyed, or never built.")
         return self._host.endpoint(ghost)
 
     def abilities(self) -> Sequence[Ability]:
@@ -136,6 +138,7 @@ class SimulatedEngine:
         present = self._host.desktops.get(command.ghost)
         if present is not None and present.alive:
             return
+        ghost_id(command.ghost)
         self._host.check_requirements()
         self._host.check_room()
         await self._spend(command)
@@ -154,6 +157,7 @@ class SimulatedEngine:
     ) -> None:
         match command:
             case AttachHome(ghost, user):
+                user_id(user)
                 if desktop.owner not in (None, user):
                     raise Conflict(
                         f"Simulated desktop {ghost} already holds another user's home.", "Take another ghost."
@@ -184,7 +188,7 @@ class SimulatedEngine:
     def _living(self, ghost: GhostId) -> SimulatedDesktop:
         desktop = self._host.desktops.get(ghost)
         if desktop is None:
-            raise NotFound(f"There is no simulated desktop {ghost}.")
+            raise NotFound(f"There is no simulated desktop {ghost}.", "It was destroyed, or never built.")
         if not desktop.alive:
             raise EngineError(f"Simulated desktop {ghost} has died.", "Destroy it and build another.")
         return desktop

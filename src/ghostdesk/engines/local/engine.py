@@ -195,7 +195,7 @@ class LocalEngine:
                 try:
                     folder.mkdir(mode=mode, parents=True, exist_ok=True)
                     folder.chmod(folder.stat().st_mode | mode)
-                except PermissionError as error:
+                except (PermissionError, FileExistsError, NotADirectoryError) as error:
                     raise EngineError(f"{folder} cannot be used: {error.strerror}.", "Give another folder.") from error
 
     @property
@@ -208,7 +208,16 @@ class LocalEngine:
         if urgent not in self._threads:
             count, name = (URGENT_THREADS, "local-engine-urgent") if urgent else (THREADS, "local-engine")
             self._threads[urgent] = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name)
-        return await asyncio.get_running_loop().run_in_executor(self._threads[urgent], work)
+        job = self._threads[urgent].submit(work)
+        done = asyncio.wrap_future(job)
+        try:
+            return await asyncio.shield(done)
+        except asyncio.CancelledError:
+            # A thread cannot be stopped: whoever gives up waits for its end, or two would be at work on one ghost.
+            while not (job.cancel() or job.done()):
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([done])
+            raise
 
     async def observe(self) -> Sequence[ObservedGhost]:
         """Every ghost that has a folder, alive or not; half-built and half-destroyed ones show as dead."""
