@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -25,12 +26,18 @@ def test_every_command_has_help(tmp_path: Path, command: str) -> None:
     assert "Usage" in done.stdout
 
 
-def test_doctor_says_what_this_host_can_do(tmp_path: Path) -> None:
-    done = _ghostdesk(tmp_path, "doctor", "--json")
-    found = {a["name"]: a for a in json.loads(done.stdout)}
-    assert {"desktops", "cgroups", "freeze", "network", "gpu"} <= set(found)
-    assert done.returncode == (0 if found["desktops"]["available"] else 1)
+def test_doctor_says_what_this_host_can_do() -> None:
+    with tempfile.TemporaryDirectory(prefix="gd", dir="/tmp") as name:
+        done = _ghostdesk(Path(name), "doctor", "--json", "--no-desktop")
+    told = json.loads(done.stdout)
+    found = {a["name"]: a for a in told["abilities"]}
+    assert {"cgroups", "freeze", "network", "gpu"} <= set(found)
     assert all(a["mend"] or a["available"] or a["name"] == "gpu" for a in found.values())
+    steps = {step["step"]: step for step in told["steps"]}
+    assert "build" not in steps
+    works = steps["start"]["state"] == "well"
+    assert done.returncode == (0 if works else 1)
+    assert works or (steps["start"]["cause"] and steps["start"]["mend"])
 
 
 def test_accounts_and_links(tmp_path: Path) -> None:

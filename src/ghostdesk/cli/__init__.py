@@ -21,7 +21,7 @@ Teach it your past with `ghostdesk import FILE`, and see what it does and why wi
 
 _COMMANDS = {
     "run": "run:run",
-    "doctor": "run:doctor",
+    "doctor": "doctor:doctor",
     "clean": "run:clean",
     "database": "database:app",
     "sign-in-link": "accounts:sign_in_link",

@@ -1,4 +1,4 @@
-"""`ghostdesk run`, `doctor` and `clean`."""
+"""`ghostdesk run` and `clean`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
-from rich.table import Table
 
 from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.cli.accounts import OPERATOR, base_url, link_for
-from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, print_json, settings_of
+from ghostdesk.cli.common import ConfigOption, err, out, settings_of
 from ghostdesk.config import Settings
 from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.control.turn import Turn, await_turn, watch_turn
-from ghostdesk.engines.protocol import DESKTOPS, Ability
+from ghostdesk.engines.protocol import DESKTOPS
 from ghostdesk.kernel.errors import ConfigError, StoreError
 from ghostdesk.server.app import STATIC_DIR, create_app
 from ghostdesk.server.guard import PublicAddress, local_origins
@@ -35,6 +34,7 @@ from ghostdesk.wiring import (
     planner_turn,
     sole_control_plane,
 )
+from ghostdesk.wiring.doctor import sweep
 
 _POOL_PATIENCE_S = 60.0
 
@@ -170,29 +170,12 @@ def _say_ready(settings: Settings, store: Store, desk: Ghostdesk, started_s: flo
     err.print("[dim]Others: ghostdesk user add NAME, then ghostdesk sign-in-link NAME. Stop with Ctrl-C.[/]")
 
 
-def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Say what this host can and cannot do for desktops, and how to mend it."""
-    abilities = list(load_engine(settings_of(config)).abilities())
-    if as_json:
-        print_json(abilities)
-    else:
-        out.print(_ability_table(abilities))
-    if any(a.name == DESKTOPS and not a.available for a in abilities):
-        raise typer.Exit(1)
-
-
-def _ability_table(abilities: list[Ability]) -> Table:
-    table = Table("ability", "here", "detail", "mend")
-    for a in abilities:
-        table.add_row(a.name, "[green]yes[/]" if a.available else "[yellow]no[/]", a.detail, a.mend)
-    return table
-
-
 def clean(config: ConfigOption = None) -> None:
     """Remove every desktop, mount, cgroup and socket that a killed ghostdesk left behind. Homes and history stay."""
     settings = settings_of(config)
     with sole_control_plane(settings.state.run_directory):
         removed = asyncio.run(_clean(settings))
+    removed += asyncio.run(sweep(settings, lambda text: err.print(f"[yellow]warning:[/] {text}")))
     out.print(f"removed {removed} desktops and all that was theirs; homes and history are untouched")
 
 

@@ -213,3 +213,12 @@ class HasHomeFiles(Protocol):
     def home_files(self) -> HomeFiles:
         """The files of its homes."""
         ...
+
+
+@runtime_checkable
+class HasSessionLog(Protocol):
+    """An engine that can tell what a desktop's session printed while it came up."""
+
+    def session_log(self, ghost: GhostId) -> str:
+        """The last lines; empty where there are none."""
+        ...

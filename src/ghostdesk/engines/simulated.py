@@ -36,7 +36,7 @@ from ghostdesk.ghosts.commands import (
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.errors import Conflict, EngineError, GhostdeskError, NotFound
-from ghostdesk.kernel.ids import GhostId, TemplateId, ghost_id, user_id
+from ghostdesk.kernel.ids import GhostId, TemplateId, ghost_id
 from ghostdesk.kernel.resources import Resources
 
 __all__ = [
@@ -157,7 +157,8 @@ class SimulatedEngine:
     ) -> None:
         match command:
             case AttachHome(ghost, user):
-                user_id(user)
+                if not user or user[0] in ".-" or "/" in user:  # replays name people in their own way
+                    raise ValueError(f"{user!r} is no user id")
                 if desktop.owner not in (None, user):
                     raise Conflict(
                         f"Simulated desktop {ghost} already holds another user's home.", "Take another ghost."

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -114,6 +115,10 @@ async def test_a_frozen_ghost_is_destroyed(engine: LocalEngine, template: Deskto
     assert await engine.observe() == []
 
 
+def is_screen(found: dict[str, Any], uid: int) -> bool:
+    return bool(found["name"] == "Xvnc" and found["uids"] and found["uids"].real == uid)
+
+
 async def test_unknown_and_dead_ghosts_are_named(
     engine: LocalEngine, template: DesktopTemplate, record_of: RecordOf, open_dir: Path
 ) -> None:
@@ -124,11 +129,7 @@ async def test_unknown_and_dead_ghosts_are_named(
 
     assert (await engine.apply(Build(G1, template, NOTHING))).ok
     uid = int(str(record_of("g1")["uid"]))
-    screen = next(
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdecimal() and entry.stat().st_uid == uid and (entry / "comm").read_text() == "Xvnc\n"
-    )
+    (screen,) = [each.pid for each in psutil.process_iter(["name", "uids"]) if is_screen(each.info, uid)]
     os.kill(screen, signal.SIGKILL)
     for _ in range(300):
         if not (await engine.observe())[0].alive:

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import threading
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -197,7 +198,9 @@ class Builder:
     def _free_uid(self) -> int:
         taken = {record.uid for name in self.records.ghosts() if (record := self.records.read(name)) is not None}
         taken |= uids_in_use()
-        for uid in range(UID_BASE, UID_BASE + UID_COUNT):
+        # Each state folder begins elsewhere: two engines on one host do not take the same one in the same moment.
+        first = zlib.crc32(os.fsencode(os.path.realpath(self.records.state_dir)))
+        for uid in (UID_BASE + (first + step) % UID_COUNT for step in range(UID_COUNT)):
             if uid not in taken:
                 return uid
         raise InsufficientCapacity(f"All {UID_COUNT} uids for ghosts are in use.", "Destroy ghosts that nobody needs.")

@@ -26,6 +26,7 @@ from ghostdesk.engines.local.gpu_shares import GpuShares
 from ghostdesk.engines.local.gpus import Gpus
 from ghostdesk.engines.local.home_files import LocalHomeFiles
 from ghostdesk.engines.local.homes import Homes, idmap_works
+from ghostdesk.engines.local.launch import log_tail
 from ghostdesk.engines.local.limits import Facts, Limiter
 from ghostdesk.engines.local.mounts import unmount_all_under
 from ghostdesk.engines.local.namespaces import open_mapped_namespace
@@ -425,6 +426,10 @@ class LocalEngine:
     def home_files(self) -> LocalHomeFiles:
         """Files of the homes on this host (`engines.protocol.HasHomeFiles`)."""
         return self._home_files
+
+    def session_log(self, ghost: GhostId) -> str:
+        """The end of what the desktop printed while it came up (`engines.protocol.HasSessionLog`)."""
+        return log_tail(self._records.paths(ghost).log)
 
     def abilities(self) -> Sequence[Ability]:
         """What works on this host and what does not; before `start` without trying to map the ids of a mount."""

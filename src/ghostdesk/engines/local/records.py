@@ -155,7 +155,8 @@ class Records:
         names = set()
         for directory in (self.ghosts_dir, self.run_dir):
             with contextlib.suppress(FileNotFoundError):
-                names |= {entry.name for entry in directory.iterdir() if entry.is_dir()}
+                # What begins with a dot is not a ghost's: the doctor's own run folder is in there.
+                names |= {entry.name for entry in directory.iterdir() if entry.is_dir() and entry.name[0] != "."}
         return (GhostId(name) for name in sorted(names))
 
 
