@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -19,6 +20,8 @@ from ghostdesk.kernel.errors import BuildFailed
 
 _ENTER_CGROUPS = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 97; shift; done; shift; exec "$@"'
 """Joins the cgroups as root, before the rights are dropped, so that not one process of the ghost runs outside them."""
+_OUT_OF_THE_WAY_FD = 64
+"""Above every number that a process we start is given."""
 RFB_GREETING = b"RFB 003.008\n"
 LOG_TAIL_LINES = 12
 MOST_WAITING = 3.0
@@ -79,9 +82,14 @@ def spawn(
         (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    actions += [(os.POSIX_SPAWN_DUP2, ours, theirs) for ours, theirs in (inherit or {}).items()]
     arguments = ["sh", "-c", _ENTER_CGROUPS, "sh", *map(str, cgroup_files), "--", *command]
-    return os.posix_spawn("/bin/sh", arguments, dict(env), file_actions=actions, setsid=True)
+    with contextlib.ExitStack() as stack:
+        for ours, theirs in (inherit or {}).items():
+            # From out of the way: one of ours may have the number that another gets, and would be gone by then.
+            source = fcntl.fcntl(ours, fcntl.F_DUPFD_CLOEXEC, _OUT_OF_THE_WAY_FD)
+            stack.callback(os.close, source)
+            actions.append((os.POSIX_SPAWN_DUP2, source, theirs))
+        return os.posix_spawn("/bin/sh", arguments, dict(env), file_actions=actions, setsid=True)
 
 
 def start_sandbox(
