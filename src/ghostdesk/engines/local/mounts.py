@@ -48,6 +48,11 @@ def bind_shared(folder: Path) -> None:
     _checked(_libc.mount(None, path, None, ctypes.c_ulong(_MS_SHARED), None), f"share {folder}")
 
 
+def attach_plain(source: Path, target: Path) -> None:
+    """Mount `source` on `target` with its ids as they are, without set-uid programs or devices; raises `OSError`."""
+    _attach(source, target, _MountAttr(_ATTR_NOSUID | _ATTR_NODEV, 0, 0, 0))
+
+
 def attach_idmapped(source: Path, target: Path, userns_fd: int) -> None:
     """Mount `source` on `target` with its ids mapped by a user namespace, without set-uid programs or devices.
 
@@ -57,6 +62,10 @@ def attach_idmapped(source: Path, target: Path, userns_fd: int) -> None:
     Raises:
         OSError: the kernel (before 5.12), the file system or the rights do not allow it.
     """
+    _attach(source, target, _MountAttr(_ATTR_IDMAP | _ATTR_NOSUID | _ATTR_NODEV, 0, 0, userns_fd))
+
+
+def _attach(source: Path, target: Path, attributes: _MountAttr) -> None:
     tree = _checked(
         _libc.syscall(
             _SYS_OPEN_TREE,
@@ -67,7 +76,6 @@ def attach_idmapped(source: Path, target: Path, userns_fd: int) -> None:
         f"open_tree {source}",
     )
     try:
-        attributes = _MountAttr(_ATTR_IDMAP | _ATTR_NOSUID | _ATTR_NODEV, 0, 0, userns_fd)
         _checked(
             _libc.syscall(
                 _SYS_MOUNT_SETATTR,
