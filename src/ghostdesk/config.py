@@ -105,9 +105,18 @@ class EngineSettings:
     network_name: str = ""
     cluster_group: str = ""
     image: str = ""
-    """Alias or fingerprint of an image on the server; empty for a small one that sees the server's /usr."""
+    """Alias or fingerprint on a server of Incus or LXD (empty: a small one that sees its /usr); for libvirt, a volume."""
     reach: Literal["folder", "api"] = "folder"
     """How desktops on a server are reached: "folder", where it sees `state.run_directory` too, or through its API."""
+    image_architecture: str = "x86_64"
+    image_kernel: Path | None = None
+    image_initrd: Path | None = None
+    virtualisation: Literal["auto", "kvm", "qemu"] = "auto"
+    """For machines of libvirt; "qemu" is emulation by software."""
+    machine_memory_bytes: Annotated[float, Field(ge=5e8, allow_inf_nan=False)] = 4e9
+    machine_cpu_cores: Annotated[int, Field(ge=1, le=256)] = 2
+    """The most that a machine can have; what it gets is a matter of limits."""
+    boot_timeout_s: float = 300.0
     cgroup_mode: str = "auto"
     """"auto", "v2", "hybrid", "v1" or "none"."""
     gpu_sharing: str = "auto"

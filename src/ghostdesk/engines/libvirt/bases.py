@@ -201,7 +201,8 @@ def copy_saved(saved: Path, target: Path, pool: str, ghost: str, disk: str, plac
         start = source.read(HEADER_BYTES)
         head = read_head(start + source.read(head_bytes_wanted(start) - HEADER_BYTES))
         xml = copied_domain_xml(head.xml, pool, ghost, disk, places)
-        with open(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as copy:
+        target.touch(0o600)
+        with target.open("wb") as copy:
             copy.write(write_head(head, xml))
             copy.flush()
             try:

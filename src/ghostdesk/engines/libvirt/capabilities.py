@@ -57,6 +57,7 @@ class DriverCapabilities:
         console: the screen is a unix socket on the host.
         saved_start: a new machine may begin as a copy of a saved one.
         network_card: cards can be added to a running machine.
+        begin_paused: a machine can be fetched from the disk ahead of its wake, and stay frozen.
     """
 
     driver: str
@@ -76,12 +77,13 @@ class DriverCapabilities:
     console: bool = False
     saved_start: bool = False
     network_card: bool = False
+    begin_paused: bool = False
 
 
 QEMU = DriverCapabilities(
     "qemu", "QEMU and KVM", Disks.OVERLAY, suspend=True, managed_save=True, memory=When.LIVE, vcpus=When.LIVE,
     cpu_time="quota", block_io=True, interface=True, snapshots=True, bulk_stats=True, guest_agent=True, homes=True,
-    console=True, saved_start=True, network_card=True,
+    console=True, saved_start=True, network_card=True, begin_paused=True,
 )  # fmt: skip
 TEST = DriverCapabilities(
     "test", "libvirt's own pretended host", Disks.OVERLAY, suspend=True, managed_save=True, memory=When.LIVE,

@@ -1,4 +1,4 @@
-"""The connection to libvirt: its calls block, so they run in threads of their own; a connection that broke is made anew.
+"""The connection to libvirt: its calls block, so they run in threads; a connection that broke is made anew.
 
 libvirt's Python binding is an extra (`ghostdesk[libvirt]`) and imported here alone, when the first call is made.
 """
@@ -45,9 +45,7 @@ def check_uri(uri: str) -> None:
     """Raise `ConfigError` for what is no address of libvirt (docs/uri.rst)."""
     parts = urlsplit(uri)
     driver = parts.scheme.partition("+")[0]
-    if driver not in {"qemu", "test", "esx", "vpx", "gsx", "hyperv"} or (
-        not parts.path and driver in {"qemu", "test"}
-    ):
+    if driver not in {"qemu", "test", "esx", "vpx", "gsx", "hyperv"} or (not parts.path and driver in {"qemu", "test"}):
         raise ConfigError(
             f"{shown(uri)!r} is no address of libvirt.",
             "Set engine.address like qemu:///system, qemu+ssh://root@HOST/system, esx://HOST/ or hyperv://HOST/.",
@@ -107,7 +105,7 @@ class Connection:
         connection, self._open = self._open, None
         if connection is not None:
             with contextlib.suppress(Exception):
-                await self._in_thread(lambda: connection.close(), CALL_TIMEOUT_S)
+                await self._in_thread(connection.close, CALL_TIMEOUT_S)
 
 
 def open_connection(uri: str) -> Any:
@@ -125,11 +123,13 @@ def typed(work: Callable[[], T], uri: str) -> T:
         return work()
     except libvirt.libvirtError as error:
         code = error.get_error_code()
-        raise error_of(INTERNAL if code is None else code, error.get_error_message() or str(error), shown(uri)) from None
+        raise error_of(
+            INTERNAL if code is None else code, error.get_error_message() or str(error), shown(uri)
+        ) from None
 
 
 def _alive(connection: Any) -> bool:
     try:
         return bool(connection.isAlive())
-    except Exception:  # noqa: BLE001 - whatever it says, a new one is better
+    except Exception:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import xml.etree.ElementTree as ET  # noqa: S405 - from libvirt
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from typing import Any
 

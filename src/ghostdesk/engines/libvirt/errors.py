@@ -45,7 +45,7 @@ class NameTaken(EngineError):
     """A machine or disk of that name is there already, and it is not ours to remove."""
 
 
-def error_of(code: int, said: str, uri: str) -> GhostdeskError:  # noqa: PLR0911 - one kind a line
+def error_of(code: int, said: str, uri: str) -> GhostdeskError:  # noqa: PLR0911, PLR0912 - one kind a line
     """The error that an answer of libvirt means.
 
     Args:
@@ -64,7 +64,7 @@ def error_of(code: int, said: str, uri: str) -> GhostdeskError:  # noqa: PLR0911
         )
     if any(word in low for word in _NO_DRIVER):
         return MissingRequirement(
-            f"The libvirt library here has no driver for {uri}.",
+            f"The libvirt library here has no driver for {uri}: {said}.",
             "Mend engine.address, or use a libvirt that is built with that driver.",
         )
     if code in {NO_CONNECT, UNKNOWN_HOST, INVALID_CONN} or (
@@ -92,7 +92,7 @@ def error_of(code: int, said: str, uri: str) -> GhostdeskError:  # noqa: PLR0911
         return NameTaken(
             f"The name is taken: {said}.", "Remove what has it, if it is nobody's; ours end with a ghost's id."
         )
-    if "emulator" in low and ("find" in low or "serve" in low) or "unknown architecture" in low:
+    if ("emulator" in low and ("find" in low or "serve" in low)) or "unknown architecture" in low:
         return MissingRequirement(
             f"The host cannot run machines of the image's architecture: {said}.",
             "Set engine.image_architecture right, use another image, or install QEMU for it.",
@@ -102,4 +102,3 @@ def error_of(code: int, said: str, uri: str) -> GhostdeskError:  # noqa: PLR0911
     if code in {AGENT_UNRESPONSIVE, OPERATION_TIMEOUT}:
         return BuildFailed(f"The machine does not answer in time: {said}.", "Is the guest agent in the image?")
     return EngineError(f"libvirt could not do it: {said}.", "Its own log on the host says more.")
-

@@ -38,9 +38,7 @@ class Guest:
         def work(connection: Any) -> str:
             import libvirt_qemu
 
-            told: str = libvirt_qemu.qemuAgentCommand(
-                connection.lookupByName(self._name), text, _AGENT_TIMEOUT_S, 0
-            )
+            told: str = libvirt_qemu.qemuAgentCommand(connection.lookupByName(self._name), text, _AGENT_TIMEOUT_S, 0)
             return told
 
         return json.loads(await self._connection.call(work))["return"]
@@ -93,4 +91,3 @@ class Guest:
 
     async def _alive(self) -> bool:
         return bool(await self._connection.call(lambda c: c.lookupByName(self._name).isActive()))
-

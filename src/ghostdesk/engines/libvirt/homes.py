@@ -1,4 +1,4 @@
-"""A user's home in a machine's slot: a bind mount on the host, which the machine sees through its shared folder (9p)."""
+"""A user's home in a machine's slot: a bind mount on the host, seen in the machine through its shared folder (9p)."""
 
 from __future__ import annotations
 

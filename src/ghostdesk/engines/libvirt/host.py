@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import xml.etree.ElementTree as ET  # noqa: S405 - from libvirt
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,25 +74,32 @@ class MachineState:
         return self.alive and self.state not in {RUNNING, BLOCKED} and not self.halted
 
 
-def read_host(connection: Any, architecture: str) -> Host:
-    """Ask the host what it is; raises libvirt's errors, and `MissingRequirement` when it cannot run the image."""
+def read_host(connection: Any, architecture: str, wanted: str = "") -> Host:
+    """Ask the host what it is.
+
+    Args:
+        architecture: of the image.
+        wanted: the kind of machine ("kvm" or "qemu"); empty for the quickest that the host names.
+
+    Raises:
+        MissingRequirement: it cannot run the image; beside libvirt's own errors.
+    """
     can = capabilities_of(connection.getType())
-    libvirt = binding()
     info = connection.getInfo()
     told = ET.fromstring(connection.getCapabilities())  # noqa: S314 - from libvirt
     version = ".".join(str(connection.getVersion() // number % 1000) for number in (1_000_000, 1000, 1))
     library = connection.getLibVersion()
-    kinds = domain_types(told, architecture)
+    kinds = [kind for kind in domain_types(told, architecture) if not wanted or kind == wanted]
+    if wanted and not kinds and domain_types(told, architecture):
+        raise MissingRequirement(
+            f"This host cannot run machines with {wanted}.", 'Set engine.virtualisation to "auto", or mend the host.'
+        )
     if not kinds:
         own = sorted({arch.get("name", "") for arch in told.findall("guest/arch")})
         raise MissingRequirement(
             f"This host cannot run machines of the image's architecture, {architecture}: it runs {', '.join(own)}.",
             "Set engine.image_architecture right, use another image, or install QEMU for it.",
         )
-    if can.driver == "qemu":
-        # Whether KVM works is known only once QEMU was asked (it may be there and not usable).
-        with contextlib.suppress(libvirt.libvirtError):
-            connection.getDomainCapabilities(None, architecture, None, kinds[0], 0)
     return Host(
         can,
         f"{can.title} {version}, libvirt {library // 1_000_000}.{library // 1000 % 1000}.{library % 1000}",

@@ -1,4 +1,4 @@
-"""A first root file system for a machine's kernel: a shell, the drivers that a virtual machine needs, and where to go on.
+"""A first root file system for a machine's kernel: a shell, the drivers that it needs, and where to go on.
 
 The format is cpio's "newc" (the kernel's Documentation/driver-api/early-userspace/buffer-format.rst).
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 from ghostdesk.kernel.errors import MissingRequirement
 
 DRIVERS = (
-    "virtio_pci virtio_blk crc32c_generic ext4 virtio_console virtio_input evdev virtio_gpu bochs virtio_balloon virtio_net "
-    "virtio-rng 9p 9pnet_virtio"
+    "virtio_pci virtio_blk crc32c_generic ext4 virtio_console virtio_input evdev virtio_gpu bochs virtio_balloon "
+    "virtio_net virtio-rng 9p 9pnet_virtio"
 )
 """What the machines' devices and file systems need, in the order in which it is loaded."""
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-import xml.etree.ElementTree as ET  # noqa: S405 - from libvirt
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -64,13 +64,21 @@ def machine_limits(
 
 
 def apply_limits(
-    libvirt: Any, domain: Any, can: DriverCapabilities, wanted: MachineLimits, card: str, uri: str
+    libvirt: Any,
+    domain: Any,
+    can: DriverCapabilities,
+    wanted: MachineLimits,
+    card: str,
+    uri: str,
+    *,
+    awake: bool,
 ) -> list[str]:
     """Change a machine (blocking); returns what is not limited, each with why.
 
     Args:
         domain: libvirt's own object.
         card: the hardware address of its network card; "" without one.
+        awake: whether it runs; else what is done by its guest agent is left for later.
 
     Raises:
         NotFound, Unreachable: it is gone, or its host is.
@@ -96,7 +104,10 @@ def apply_limits(
         return int(live) if when is When.LIVE else 0
 
     attempt("memory", can.memory is not When.NEVER, lambda: domain.setMemoryFlags(wanted.memory_kib, flags(can.memory)))
-    attempt("processors", can.vcpus is not When.NEVER, lambda: _set_processors(libvirt, domain, can, wanted.processors))
+    if awake or not can.guest_agent:
+        attempt(
+            "processors", can.vcpus is not When.NEVER, lambda: _set_processors(libvirt, domain, can, wanted.processors)
+        )
     if can.cpu_time == "quota":
         values = {"global_period": PERIOD_US, "global_quota": wanted.quota_us, "cpu_shares": wanted.shares}
         attempt("cpu", True, lambda: domain.setSchedulerParametersFlags(values, live))
@@ -148,4 +159,3 @@ def shape_tap(tap: str, rate_bytes_per_s: float) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     return "" if done.returncode == 0 else done.stderr.strip()
-

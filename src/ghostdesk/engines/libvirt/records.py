@@ -11,8 +11,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from ghostdesk.engines.libvirt.render import GhostPlaces
-from ghostdesk.engines.local.mounts import mounted_under, unmount_all_under
+from ghostdesk.engines.local.mounts import bind_shared, mounted_under, unmount_all_under
 from ghostdesk.engines.local.records import write_atomically
+from ghostdesk.engines.local.sandbox import INSIDE_UID
 from ghostdesk.kernel.errors import EngineError
 from ghostdesk.kernel.ids import GhostId, UserId
 
@@ -86,7 +87,9 @@ class MachineRecords:
             path.chmod(mode)
         if os.geteuid() == 0:
             os.chown(run, uid, -1)
-            os.chown(folder / "slot" / "user", 1000, 1000)
+            os.chown(folder / "slot" / "user", INSIDE_UID, INSIDE_UID)
+            if not mounted_under(folder / "slot"):
+                bind_shared(folder / "slot")  # what is mounted in it later is seen by QEMU, in its own namespace too
 
     def remove(self, ghost: str) -> None:
         """Take a home out of the slot, then remove all folders; raises `EngineError` rather than reach into a home."""

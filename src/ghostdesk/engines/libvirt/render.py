@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-import xml.etree.ElementTree as ET  # noqa: S405 - what is read comes from libvirt, which we trust with everything
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -145,9 +145,9 @@ def domain_xml(
         _text(domain, "on_reboot", "destroy")
         _text(domain, "on_crash", "destroy")
     devices = ET.SubElement(domain, "devices")
-    _disk(devices, plan, can, disk)
+    _disk(devices, can, disk)
     if can.driver == "qemu":
-        _qemu_devices(devices, can, template, places)
+        _qemu_devices(devices, template, places)
     return _rendered(domain)
 
 
@@ -157,7 +157,7 @@ def _command_line(plan: MachinePlan) -> str:
     return f"console=ttyS0 quiet panic=5 random.trust_cpu=on{emulated}"
 
 
-def _disk(devices: ET.Element, plan: MachinePlan, can: DriverCapabilities, disk: str) -> None:
+def _disk(devices: ET.Element, can: DriverCapabilities, disk: str) -> None:
     device = ET.SubElement(devices, "disk", type="file", device="disk")
     if can.driver == "qemu":
         ET.SubElement(device, "driver", name="qemu", type="qcow2", discard="unmap")
@@ -166,7 +166,7 @@ def _disk(devices: ET.Element, plan: MachinePlan, can: DriverCapabilities, disk:
     ET.SubElement(device, "target", dev=target, bus=bus)
 
 
-def _qemu_devices(devices: ET.Element, can: DriverCapabilities, template: DesktopTemplate, places: GhostPlaces) -> None:
+def _qemu_devices(devices: ET.Element, template: DesktopTemplate, places: GhostPlaces) -> None:
     ET.SubElement(devices, "controller", type="usb", model="none")
     for name in (GUEST_PORT, AGENT_PORT):
         channel = ET.SubElement(devices, "channel", type="unix")
@@ -209,17 +209,18 @@ def copied_domain_xml(saved: str, pool: str, ghost: str, disk: str, places: Ghos
     _set(domain, "uuid", str(machine_id(pool, ghost)))
     _set(domain, "genid", str(machine_id(pool, f"{ghost}/generation")))
     source = domain.find("devices/disk/source")
-    screen = domain.find("devices/graphics/listen")
     graphics = domain.find("devices/graphics")
     agent = domain.find(f"devices/channel/target[@name='{AGENT_PORT}']/../source")
-    if source is None or screen is None or graphics is None or agent is None:
+    if source is None or graphics is None or agent is None:
         raise EngineError("The saved machine is not one of a ghost.", "Remove it; it is made again.")
     source.attrib.clear()
     source.set("file", disk)
-    for backing in domain.findall("devices/disk/backingStore"):
-        domain.find("devices/disk").remove(backing)  # type: ignore[union-attr] - its parent is there
-    screen.set("socket", str(places.rfb))
-    graphics.attrib.pop("socket", None)
+    for disk_device in domain.findall("devices/disk"):
+        for backing in disk_device.findall("backingStore"):
+            disk_device.remove(backing)
+    for listener in graphics.findall("listen"):  # libvirt writes the socket as an attribute, or both
+        graphics.remove(listener)
+    graphics.set("socket", str(places.rfb))
     agent.set("path", str(places.agent))
     guest = domain.find(f"devices/channel/target[@name='{GUEST_PORT}']/../source")
     if guest is not None:

@@ -1,4 +1,4 @@
-"""Give the screen the size that the viewer asks for: the card tells a new one, the X server has to be told to take it."""
+"""Give the screen the size that the viewer asks for: the card tells of it, the X server is told to follow."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ def main() -> int:
         wanted = modes.get(told.modes[0]) if told.modes else None
         now = root.get_geometry()
         if wanted is not None and (wanted.width, wanted.height) != (now.width, now.height):
-            subprocess.run(["xrandr", "--output", told.name, "--auto"], check=False)  # noqa: S607
+            subprocess.run(["xrandr", "--output", told.name, "--auto"], check=False)
 
 
 if __name__ == "__main__":

@@ -61,14 +61,15 @@ export XDG_RUNTIME_DIR=/run/user/1000 XDG_CURRENT_DESKTOP=ghostdesk XDG_SESSION_
 export XDG_DATA_DIRS=/opt/ghostdesk/share:/usr/local/share:/usr/share
 export PYTHONPATH=/opt/ghostdesk PYTHONDONTWRITEBYTECODE=1 NO_AT_BRIDGE=1 GTK_A11Y=none
 export GHOSTDESK_AGENT_SOCKET=/run/ghost/agent.sock GHOSTDESK_TOKEN_FILE=/run/ghost/agent.token
-export GHOSTDESK_CGROUP_KIND=none GHOSTDESK_AGENT=/opt/ghostdesk/vm/agent.sh GHOSTDESK_DESKTOP=/tmp/.ghostdesk
+export GHOSTDESK_CGROUP_KIND=none "GHOSTDESK_AGENT=/usr/bin/python3 /opt/ghostdesk/vm/agent_later.py" GHOSTDESK_DESKTOP=/tmp/.ghostdesk
 cd /home/user || exit 1
 setpriv --reuid=1000 --regid=1000 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs -- \
   /bin/bash -c 'umask 077; mkdir -p "$GHOSTDESK_DESKTOP"; exec dbus-run-session -- bash /opt/ghostdesk/desktop/inside.sh' &
 inside=$!
 (
-  # Painted: the window manager and the panel are there.
-  until xdotool search --onlyvisible --class tint2 > /dev/null 2>&1; do sleep 0.3; done
+  # Painted: window manager and panel are there, and the agent waits for its name.
+  until xdotool search --onlyvisible --class tint2 > /dev/null 2>&1; do sleep 0.5; done
+  until [ -e "$GHOSTDESK_DESKTOP/agent-loaded" ]; do sleep 0.5; done
   touch /run/ghostdesk-painted
 ) &
 python3 /opt/ghostdesk/vm/follow_screen.py &
