@@ -105,7 +105,7 @@ class EngineSettings:
     network_name: str = ""
     cluster_group: str = ""
     image: str = ""
-    """Alias or fingerprint on a server of Incus or LXD (empty: a small one that sees its /usr); for libvirt, a volume."""
+    """Alias or fingerprint on a server of Incus or LXD (empty: a small one that sees its /usr); libvirt: a volume."""
     reach: Literal["folder", "api"] = "folder"
     """How desktops on a server are reached: "folder", where it sees `state.run_directory` too, or through its API."""
     image_architecture: str = "x86_64"
