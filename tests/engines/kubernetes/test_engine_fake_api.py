@@ -170,6 +170,7 @@ async def test_a_crash_between_the_pods_leaves_one_owner(
     assert found.alive and found.owner == ANN
     await failed(again, AttachHome(G, BOB), Conflict)
     await done(again, AttachHome(G, ANN))
+    assert len(pods(cluster)) == 1, "what the crash left is tidied up"
     await done(again, Destroy(G))
     assert pods(cluster) == []
     await again.stop(keep_ghosts=True)
@@ -366,6 +367,8 @@ async def test_a_pod_that_is_removed_by_hand(engine: KubernetesEngine, cluster: 
     await build(engine)
     cluster.drop("pods", pods(cluster)[0])
     await seen(engine, lambda one: one is None)
+    with pytest.raises(NotFound):
+        engine.endpoint(G)
     await failed(engine, Freeze(G), NotFound)
     await build(engine)
 

@@ -34,6 +34,10 @@ class Doors:
         """The ghost's sockets, if it has some."""
         return self._relays.get(ghost)
 
+    def ghosts(self) -> list[GhostId]:
+        """All ghosts that have sockets here."""
+        return list(self._relays)
+
     def token(self, ghost: GhostId) -> str:
         """The ghost's credential."""
         return self._identity.token(ghost)

@@ -184,13 +184,17 @@ class KubernetesEngine:
         _, pods, doors, _ = self._started()
         seen = []
         for found in reading.by_ghost(await pods.now()).values():
-            ghost = reading.observed(found)
-            if ghost is None:
+            one = reading.observed(found)
+            if one is None:
                 continue
-            seen.append(ghost)
+            seen.append(one)
             chosen = reading.newest(found)
-            if ghost.alive and chosen is not None and not self._busy(ghost.ghost):
-                await doors.open(ghost.ghost, chosen)
+            if one.alive and chosen is not None and not self._busy(one.ghost):
+                await doors.open(one.ghost, chosen)
+        there = {one.ghost for one in seen}
+        for ghost in doors.ghosts():
+            if ghost not in there and not self._busy(ghost):
+                await doors.close(ghost, remove=True)
         return seen
 
     def _busy(self, ghost: GhostId) -> bool:
@@ -219,12 +223,13 @@ class KubernetesEngine:
         match command:
             case CacheTemplate():
                 return {"why": "nodes keep the image once they have it"}
-            case Build():
+            case Build(priority=Priority.GHOST):
                 async with self._builds:
                     return await self._build(command)
+            case Build():  # somebody waits
+                return await self._build(command)
             case AttachHome():
-                async with self._builds:
-                    return await self._attach(command)
+                return await self._attach(command)
             case SetLimits():
                 return await self._set_limits(command)
             case Freeze():
@@ -276,7 +281,8 @@ class KubernetesEngine:
         _, _, doors, maker = self._started()
         user, ghost = user_id(command.user), command.ghost
         before = await self._living(ghost)
-        for one in await self._all_of(ghost):
+        every = await self._all_of(ghost)
+        for one in every:
             try:
                 owner = reading.owner_of(one)
             except ValueError as error:
@@ -287,6 +293,7 @@ class KubernetesEngine:
                 )
         if reading.owner_of(before) == user:
             await doors.open(ghost, before)
+            await self._remove_others(before, every)
             return {"attached": "already"}
         await maker.claim(user)
         made = render.pod(self._plan, ghost, reading.template_of(before), reading.amounts_of(before), user)
@@ -295,8 +302,14 @@ class KubernetesEngine:
         if reading.label(before, STATE) == FROZEN:
             running = await self._write_state(ghost, running, FROZEN)
             await doors.say(running, ghost, "freeze")
-        await maker.remove(before)
+        await self._remove_others(running, every)
         return {"attached": "in a new pod", "agent": "there" if agent else "late"}
+
+    async def _remove_others(self, kept: Object, every: Sequence[Object]) -> None:
+        """Of a ghost's pods only the one that is the ghost stays, whatever a crash left."""
+        _, _, _, maker = self._started()
+        others = [one for one in every if one["metadata"]["uid"] != kept["metadata"]["uid"]]
+        await asyncio.gather(*(maker.remove(one) for one in others))
 
     async def _set_limits(self, command: SetLimits) -> Facts:
         cluster, pods, _, _ = self._started()
