@@ -77,6 +77,8 @@ class FakeKubernetes:
         self.forward: Forward | None = None
         self.bookmark_every_s = 5.0
         self.expired = 0
+        self.deaf = False
+        self.doomed: dict[str, int] = {}
         self.known_tokens = {ADMIN, GHOSTDESK}
         self._number = 100
         self._changes: list[tuple[int, str, str, Object]] = []
@@ -141,6 +143,10 @@ class FakeKubernetes:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if self._is_dead(token, request):
+            assert request.transport is not None
+            request.transport.abort()
+            return web.Response()
         fault = None
         if token != ADMIN:
             self.calls.append((request.method, request.path))
@@ -158,6 +164,22 @@ class FakeKubernetes:
             return answered
         except Answer as answer:
             return _status(answer.code, answer.reason, str(answer))
+
+    def mortal(self) -> str:
+        """A token of somebody who will die: set `doomed[token]` to the call that nothing reaches us from on."""
+        token = f"mortal-{len(self.doomed)}"
+        self.known_tokens.add(token)
+        self.doomed[token] = 10**9
+        return token
+
+    def _is_dead(self, token: str, request: web.Request) -> bool:
+        if token not in self.doomed or self.doomed[token] > 10**6:
+            return False
+        if self.doomed[token] <= 1:
+            return True
+        if "watch=" not in request.path_qs:
+            self.doomed[token] -= 1
+        return False
 
     def _fault(self, request: web.Request) -> Fault | None:
         for fault in self.faults:
@@ -372,15 +394,19 @@ class FakeKubernetes:
                     gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
                     await response.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
                     return response
+                until = self._number
                 for number, kind, of, made in list(self._changes):
                     if (
-                        number > since
+                        not self.deaf
+                        and number > since
                         and of == plural
                         and made["metadata"].get("namespace", "") in (namespace, "")
                         and _selected(made, selector)
                     ):
                         await response.write(json.dumps({"type": kind, "object": made}).encode() + b"\n")
-                since = max(since, self._number)
+                since = max(since, until)
+                if self._number > until:
+                    continue  # something happened while that was written
                 self._changed.clear()
                 try:
                     await asyncio.wait_for(self._changed.wait(), self.bookmark_every_s)

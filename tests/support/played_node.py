@@ -128,6 +128,13 @@ class PlayedNode:
                         await self._ended(event.object["metadata"]["uid"])
             await asyncio.sleep(0.01)
 
+    async def fail(self, pod: Object) -> None:
+        """The desktop's first process ends."""
+        await self._ended(pod["metadata"]["uid"])
+        self.pods[pod["metadata"]["uid"]] = PlayedPod("nobody's")  # it is not started again
+        path = f"{self._base}/pods/{pod['metadata']['name']}/status"
+        await self._api.patch(path, {"status": {"phase": "Failed", "reason": "Error", "message": "it ended"}})
+
     def _begin(self, pod: Object) -> None:
         uid = pod["metadata"]["uid"]
         before = self._work.get(uid)

@@ -10,6 +10,7 @@ import pytest
 from fake_kubernetes import ADMIN, FakeKubernetes, Fault
 
 from ghostdesk.engines.kubernetes import api as api_module
+from ghostdesk.engines.kubernetes import pods as pods_module
 from ghostdesk.engines.kubernetes.api import KubernetesApi
 from ghostdesk.engines.kubernetes.errors import (
     BadCertificate,
@@ -259,7 +260,10 @@ def lists(cluster: FakeKubernetes) -> int:
     return sum(1 for method, path in cluster.calls if method == "GET" and path == PODS)
 
 
-async def test_what_others_change_is_heard(pods: Pods, other: KubernetesApi, cluster: FakeKubernetes) -> None:
+async def test_what_others_change_is_heard(
+    pods: Pods, other: KubernetesApi, cluster: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods_module, "EXACT_UP_TO", -1)
     made = await other.create(PODS, pod("a", app="desk"))
     await other.create(PODS, pod("b", app="other"))
     await until_named(pods, ["a"])
@@ -269,6 +273,14 @@ async def test_what_others_change_is_heard(pods: Pods, other: KubernetesApi, clu
     for _ in range(20):
         await pods.now()
     assert lists(cluster) == heard, "while the watch lives, nothing is listed again"
+
+
+async def test_a_few_pods_are_listed_each_time_so_that_what_others_did_is_seen_at_once(
+    pods: Pods, other: KubernetesApi, cluster: FakeKubernetes
+) -> None:
+    cluster.deaf = True  # the watch tells nothing
+    await other.create(PODS, pod("a", app="desk"))
+    assert await names(pods) == ["a"]
 
 
 async def test_a_watch_that_is_cut_goes_on_where_it_was(

@@ -81,8 +81,10 @@ class Doors:
             relay = self._relays[ghost] = Relay(self._run_dir / ghost, self.dial(pod, ghost))
             self._pods[ghost] = uid
             await relay.start()
-        elif self._pods[ghost] != uid:
+            return
+        if self._pods[ghost] != uid:
             await self.switch(ghost, pod)
+        await relay.mend()
 
     async def switch(self, ghost: GhostId, pod: Mapping[str, Any]) -> bool:
         """The ghost's sockets lead to this pod from now on; returns whether its agent is there already."""

@@ -59,7 +59,7 @@ class Maker:
             running = await self._until_it_runs(made, deadline_s)
             await self._until_it_greets(running, ghost, deadline_s)
             return running
-        except BaseException:
+        except (Exception, asyncio.CancelledError):
             with contextlib.suppress(EngineError):
                 await asyncio.shield(self.remove(made))
             raise

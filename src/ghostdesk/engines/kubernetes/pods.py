@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 Object = dict[str, Any]
 BELIEVED_S = 90.0
 """How long a silent watch is believed; bookmarks come about once a minute."""
+EXACT_UP_TO = 500
+"""As many pods as fit on one page are simply listed each time: then what others just did is seen at once. Of more, the
+watch is believed, which is some milliseconds behind."""
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _LOOK_AGAIN_S = 2.0
 _REMEMBERED_GONE = 10_000
@@ -58,8 +61,8 @@ class Pods:
                 await task
 
     async def now(self) -> list[Object]:
-        """Every pod: as followed while the watch can be believed, else listed anew, which raises what goes wrong."""
-        if not self._following or time.monotonic() - self._heard_s > BELIEVED_S:
+        """Every pod: listed anew, which raises what goes wrong, or, of many, as the watch has told while it lives."""
+        if len(self._pods) <= EXACT_UP_TO or not self._following or time.monotonic() - self._heard_s > BELIEVED_S:
             await self._list()
         return list(self._pods.values())
 

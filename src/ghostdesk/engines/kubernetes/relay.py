@@ -166,6 +166,7 @@ class Relay:
         self._screens: set[asyncio.Task[None]] = set()
         self._agent: asyncio.Task[None] | None = None
         self._heard = asyncio.Event()
+        self._inode = 0
 
     @property
     def rfb_path(self) -> Path:
@@ -179,10 +180,21 @@ class Relay:
 
     async def start(self) -> None:
         """Listen for those who want the screen, and bring the agent to whoever listens for it."""
+        await self._listen()
+        self._agent = asyncio.create_task(self._bring_agent(self._dial, self._heard))
+
+    async def _listen(self) -> None:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.rfb_path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._viewer, str(self.rfb_path))
-        self._agent = asyncio.create_task(self._bring_agent(self._dial, self._heard))
+        self._inode = self.rfb_path.stat().st_ino
+
+    async def mend(self) -> None:
+        """Listen anew where the socket was removed: by another process that used the same folder, say."""
+        if not self.rfb_path.exists():
+            if self._server is not None:
+                self._server.close()
+            await self._listen()
 
     async def switch(self, dial: Dial, within_s: float) -> bool:
         """From now on another pod is the ghost. Where somebody listens for its agent, that one is brought first.
@@ -209,7 +221,9 @@ class Relay:
         await _end(self._agent)
         for screen in list(self._screens):
             await _end(screen)
-        self.rfb_path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if self.rfb_path.stat().st_ino == self._inode:  # else another process listens there now
+                self.rfb_path.unlink()
         if remove:
             await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
