@@ -27,7 +27,7 @@ NODE = Resources(cpu_cores=8, memory_bytes=16 * GIB)
 
 
 class TestKubernetesEngineOnAFakeApi(EngineConformance):
-    crash_effects = (1, 2, 3, 4)
+    crash_effects = (1, 3, 4)
 
     @pytest.fixture(autouse=True)
     def _world(
