@@ -71,10 +71,13 @@ class LibvirtDaemon:
         places = {**_OURS, "passwd": "/etc/passwd", "group": "/etc/group"}
         binds = "; ".join(f"mount --bind {self.folder}/{name} {place}" for name, place in places.items())
         run = f"{binds}; exec {program} -f {self.folder}/etc/libvirtd.conf -p {self.folder}/libvirtd.pid"
-        self._process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "slave", "--", "sh", "-ec", run],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=(self.folder / "start.log").open("wb"),
-        )  # fmt: skip
+        with (self.folder / "start.log").open("wb") as log:
+            self._process = subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "slave", "--", "sh", "-ec", run],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
         self._await_answer()
 
     def _await_answer(self) -> None:

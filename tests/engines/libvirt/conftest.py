@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,6 @@ def pretended_engine(pretended_host: Any, open_dir: Path) -> MakeEngine:
     return lambda: LibvirtEngine(open_dir / "state", open_dir / "run", uri=PRETENDED, plan=plan)
 
 
-LONG = "GHOSTDESK_LONG_TESTS"
-
-
 @pytest.fixture(scope="session")
 def daemon() -> Iterator[LibvirtDaemon]:
     """A real libvirtd with QEMU, and the small image in its pool."""
@@ -87,6 +85,12 @@ def machine_plan(daemon: LibvirtDaemon) -> MachinePlan:
 def emulated_engine(daemon: LibvirtDaemon, machine_plan: MachinePlan) -> MakeEngine:
     """Makes engines on the daemon; the base that ghosts are copies of is booted by the first test that needs it."""
     folder = daemon.folder
-    return lambda: LibvirtEngine(
-        folder / "state", folder / "g", uri=daemon.uri, plan=machine_plan, build_timeout_s=120, boot_timeout_s=600
+    return partial(
+        LibvirtEngine,
+        folder / "state",
+        folder / "g",
+        uri=daemon.uri,
+        plan=machine_plan,
+        build_timeout_s=120,
+        boot_timeout_s=600,
     )
