@@ -12,6 +12,7 @@ from fake_kubernetes import FakeKubernetes, Fault
 from played_node import NAMESPACE, PLAN, PlayedNode
 
 from ghostdesk.engines.kubernetes import making
+from ghostdesk.engines.kubernetes.api import KubernetesApi
 from ghostdesk.engines.kubernetes.engine import KubernetesEngine
 from ghostdesk.engines.kubernetes.errors import (
     BadCredentials,
@@ -207,8 +208,9 @@ async def test_a_full_quota(engine: KubernetesEngine, cluster: FakeKubernetes) -
 
 
 async def test_a_name_that_somebody_else_has(engine: KubernetesEngine, cluster: FakeKubernetes) -> None:
-    theirs = {"kind": "Pod", "metadata": {"name": "gd-test-g1-1", "uid": "theirs", "resourceVersion": "1"}, "spec": {}}
-    cluster.objects["pods", NAMESPACE, "gd-test-g1-1"] = theirs
+    name = f"gd-{engine._plan.pool}-g1-1"
+    theirs = {"kind": "Pod", "metadata": {"name": name, "uid": "theirs", "resourceVersion": "1"}, "spec": {}}
+    cluster.objects["pods", NAMESPACE, name] = theirs
     await failed(engine, Build(G, TEMPLATE, LIMITS), NameTaken)
     assert pods(cluster) == [theirs], "what is not ours is left alone"
 
@@ -452,6 +454,27 @@ async def test_a_key_that_was_spoilt(make: Callable[..., KubernetesEngine], tmp_
     with pytest.raises(MissingRequirement, match="no key"):
         await make().start()
     assert (tmp_path / "state" / "kubernetes.key").read_bytes() == b"short", "nothing is lost"
+
+
+async def test_a_doctor_with_folders_of_its_own_meets_nothing_of_ours(
+    make: Callable[..., KubernetesEngine], engine: KubernetesEngine, cluster: FakeKubernetes, tmp_path: Path
+) -> None:
+    await build(engine)
+    await done(engine, AttachHome(G, ANN))
+    doctor = KubernetesEngine(
+        tmp_path / "state" / "doctor",
+        tmp_path / "run" / ".doctor",
+        api=KubernetesApi(tmp_path / "ghostdesk.yaml"),
+        plan=PLAN,
+    )
+    await doctor.start()
+    assert list(await doctor.observe()) == []
+    await build(doctor, GhostId("d1"))
+    await doctor.stop(keep_ghosts=False)
+    (left,) = pods(cluster)
+    assert left["metadata"]["labels"]["ghostdesk/owner"] == "ann"
+    (home,) = cluster.of("persistentvolumeclaims")
+    assert home["metadata"]["name"] == claim_name("test", ANN), "homes do not depend on where ghostdesk keeps its state"
 
 
 async def test_two_pools_in_one_namespace_do_not_see_each_other(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -101,7 +102,7 @@ class KubernetesEngine:
     """Ghosts as pods of a cluster.
 
     Args:
-        state_dir: where the key is kept that the ghosts' credentials are derived from.
+        state_dir: where the key is kept that the ghosts' credentials are derived from; its path tells our pods.
         run_dir: the sockets on this machine.
         api: the cluster.
         plan: what all pods have in common.
@@ -112,7 +113,10 @@ class KubernetesEngine:
         self, state_dir: Path, run_dir: Path, *, api: KubernetesApi, plan: render.PodPlan, build_timeout_s: float = 60.0
     ) -> None:
         self._state_dir, self._run_dir = state_dir.absolute(), run_dir.absolute()
-        self._api, self._plan = api, replace(plan, pool=pool_name(plan.pool))
+        # Pods belong to the ghostdesk of this state folder (a doctor beside it has one of its own), homes to the pool.
+        place = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:6]
+        self._api = api
+        self._plan = replace(plan, pool=f"{pool_name(plan.pool)}-{place}", homes=plan.pool)
         self._build_timeout_s = build_timeout_s
         self._path = f"/api/v1/namespaces/{plan.namespace}/pods"
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
@@ -147,6 +151,7 @@ class KubernetesEngine:
             told.home_access,
             told.node_selector,
             told.runtime_class,
+            "",
             {name: value for name, value in environment(sandbox).items() if name not in ours},
         )
         api = KubernetesApi(told.kubeconfig, told.context)

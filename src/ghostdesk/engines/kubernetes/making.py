@@ -13,7 +13,7 @@ from ghostdesk.engines.kubernetes.api import KubernetesApi
 from ghostdesk.engines.kubernetes.doors import Doors
 from ghostdesk.engines.kubernetes.errors import ImageMissing, NameTaken, Unreachable
 from ghostdesk.engines.kubernetes.identity import Identity
-from ghostdesk.engines.kubernetes.names import GENERATION, GHOST, OWNER, POOL, claim_name
+from ghostdesk.engines.kubernetes.names import GENERATION, GHOST, OWNER, POOL
 from ghostdesk.engines.kubernetes.pods import Pods
 from ghostdesk.kernel.errors import BuildFailed, Conflict, EngineError, InsufficientCapacity, NotFound
 from ghostdesk.kernel.ids import GhostId, UserId
@@ -183,7 +183,7 @@ class Maker:
     async def claim(self, user: UserId) -> None:
         """See that the person has a claim for their home; raises `Conflict` for one that is somebody else's."""
         path = f"{self._base}/persistentvolumeclaims"
-        name = claim_name(self._plan.pool, user)
+        name = render.home_name(self._plan, user)
         try:
             found = await self._api.get(f"{path}/{name}")
         except NotFound:

@@ -50,6 +50,7 @@ class PodPlan:
 
     Args:
         namespace, pool: where they are, and what tells them from another ghostdesk's.
+        homes: the pool of the homes, which outlives any ghostdesk; that of the pods where it is empty.
         image, pull_policy, pull_secret: what they are made from; no secret where it is empty.
         transport: "port-forward" (through the API server) or "pod-ip" (straight to the pod).
         request_share: how much of its limit a desktop is promised (the scheduler packs nodes by it), below 1.
@@ -72,7 +73,13 @@ class PodPlan:
     home_access: str = "ReadWriteOnce"
     node_selector: Mapping[str, str] = field(default_factory=dict)
     runtime_class: str = ""
+    homes: str = ""
     variables: Mapping[str, str] = field(default_factory=dict)
+
+
+def home_name(plan: PodPlan, user: UserId) -> str:
+    """The name of the claim that holds a person's home."""
+    return claim_name(plan.homes or plan.pool, user)
 
 
 def resource_amounts(limits: Resources, plan: PodPlan) -> dict[str, dict[str, str]]:
@@ -130,7 +137,7 @@ def _spec(
 ) -> Object:
     home: Object = {"emptyDir": {}}
     if owner:
-        home = {"persistentVolumeClaim": {"claimName": claim_name(plan.pool, owner)}}
+        home = {"persistentVolumeClaim": {"claimName": home_name(plan, owner)}}
     spec: Object = {
         "priorityClassName": PERSON_CLASS if owner else GHOST_CLASS,
         "restartPolicy": "Never",  # a desktop that ended is gone: it is never started again for somebody else
@@ -243,9 +250,9 @@ def claim(plan: PodPlan, user: UserId) -> Object:
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
         "metadata": {
-            "name": claim_name(plan.pool, user),
+            "name": home_name(plan, user),
             "namespace": plan.namespace,
-            "labels": {**MANAGED_BY, POOL: plan.pool, OWNER: label_value(user)},
+            "labels": {**MANAGED_BY, POOL: plan.homes or plan.pool, OWNER: label_value(user)},
             "annotations": {OWNER: user},
         },
         "spec": spec,
