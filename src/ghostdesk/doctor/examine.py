@@ -85,6 +85,11 @@ class Examination:
     def __post_init__(self) -> None:
         self._steps = Steps(self.say, self.clock)
 
+    @property
+    def left(self) -> bool:
+        """Whether the engine was left with nothing of ours in it."""
+        return self._steps.went_well("leave")
+
     async def run(self) -> Report:
         """Examine; whatever happens on the way, what was built is destroyed and the engine is left."""
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ghostdesk.config import HomeSettings, Settings, StateSettings
@@ -57,12 +57,14 @@ async def examine(settings: Settings, say: Callable[[str], None], *, desktop: bo
     """Examine the engine that the settings name; what keeps it from being looked at at all is a finding too."""
     own = doctor_settings(settings)
     try:
-        with _place(settings, own):
+        with _place(settings, own) as place:
             engine = load_engine(own)
             hub = AgentHub(_Nobody(), sources=(), sample_every_s=30.0, clock=SystemClock())
+            examination = Examination(engine, hub, _wish(settings, desktop, patience_s), say)
             try:
-                return await Examination(engine, hub, _wish(settings, desktop, patience_s), say).run()
+                return await examination.run()
             finally:
+                place.empty = examination.left
                 await hub.close()
     except GhostdeskError as error:
         told = Finding("place", State.FAILED, code=error.code, cause=error.cause, mend=error.mend)
@@ -75,21 +77,32 @@ async def sweep(settings: Settings, warn: Callable[[str], None]) -> int:
     if not (own.state.directory.exists() or own.state.run_directory.exists()):
         return 0
     try:
-        with _place(settings, own):
+        with _place(settings, own) as place:
+            place.empty = False
             engine = load_engine(own)
             await engine.start()
             try:
-                return len(await engine.observe())
+                found = len(await engine.observe())
             finally:
                 await engine.stop(keep_ghosts=False)
+            place.empty = True
+            return found
     except GhostdeskError as error:
         warn(f"what a doctor left is still there: {error}")
         return 0
 
 
+@dataclass
+class _Place:
+    """The doctor's folders while they are held; `empty` is whether no desktop is left in them."""
+
+    empty: bool = True
+
+
 @contextlib.contextmanager
-def _place(settings: Settings, own: Settings) -> Iterator[None]:
-    """The doctor's folders, held alone; gone afterwards, unless something is still in use in them."""
+def _place(settings: Settings, own: Settings) -> Iterator[_Place]:
+    """The doctor's folders, held alone; gone afterwards, unless a desktop is still there that they tell of."""
+    place = _Place()
     state, run = settings.state.directory, settings.state.run_directory
     made = [folder for folder in (state, run) if not folder.exists()]
     mine = (own.state.directory, own.state.run_directory)
@@ -97,8 +110,11 @@ def _place(settings: Settings, own: Settings) -> Iterator[None]:
         with _sole(own):
             with clear_disk_errors(own.state.directory):
                 own.state.directory.mkdir(mode=0o711, parents=True, exist_ok=True)
-            yield
-            _remove(mine)
+            try:
+                yield place
+            finally:
+                if place.empty:
+                    _remove(mine)
     except OSError as error:
         raise EngineError(f"The doctor's folders cannot be used: {error}.", "See state.directory.") from error
     finally:
