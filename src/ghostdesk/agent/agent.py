@@ -38,6 +38,9 @@ class Place:
         cgroup_kind: "v2", "v1" or "none".
         home: the user's home.
         video_folder: where camera devices are.
+        ghost_file: where the desktop's id is read from, in desktops that are clones of one that had another.
+        ahead: applications to launch hidden at once, before anybody asks.
+        settled_file: made once those have painted.
     """
 
     ghost: str
@@ -47,6 +50,9 @@ class Place:
     cgroup_kind: str
     home: str
     video_folder: str = "/dev"
+    ghost_file: str = ""
+    ahead: tuple[str, ...] = ()
+    settled_file: str = ""
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> Place:
@@ -60,6 +66,9 @@ class Place:
             cgroup_kind=environment.get("GHOSTDESK_CGROUP_KIND", "none"),
             home=environment.get("HOME", "/"),
             video_folder=environment.get("GHOSTDESK_VIDEO_FOLDER", "/dev"),
+            ghost_file=environment.get("GHOSTDESK_GHOST_FILE", ""),
+            ahead=tuple(environment.get("GHOSTDESK_LAUNCH_AHEAD", "").split()),
+            settled_file=environment.get("GHOSTDESK_SETTLED_FILE", ""),
         )
 
 
@@ -97,6 +106,8 @@ class Agent:
         self._loop.watch(self._screen, self._events)
         self._loop.before_wait(self._events)  # Xlib reads ahead: what lies in its queue wakes no selector
         self._link.connect()
+        if self._place.settled_file:
+            self._loop.later(0.0, self._launch_ahead)
         self._loop.run()
         self._link.close()
 
@@ -109,7 +120,28 @@ class Agent:
 
     def _hello(self) -> wire.Message:
         token = Path(self._place.token_file).read_text().strip()
-        return {"type": "hello", "version": wire.VERSION, "ghost": self._place.ghost, "token": token}
+        ghost = Path(self._place.ghost_file).read_text().strip() if self._place.ghost_file else self._place.ghost
+        return {"type": "hello", "version": wire.VERSION, "ghost": ghost, "token": token}
+
+    def _launch_ahead(self) -> None:
+        """For a desktop that is about to be imaged: have its clones find these applications launched."""
+        waiting = set(self._place.ahead)
+
+        def done(app: str) -> Done:
+            def answered(_: Result | AgentFault) -> None:
+                waiting.discard(app)
+                if not waiting:
+                    Path(self._place.settled_file).touch()
+
+            return answered
+
+        if not waiting:
+            Path(self._place.settled_file).touch()
+        for app in self._place.ahead:
+            try:
+                self._apps.launch(app, hidden=True, files=(), done=done(app))
+            except AgentFault as fault:
+                done(app)(fault)
 
     def _call(self, message: wire.Message) -> None:
         number, method, params = message.get("id"), message.get("method"), message.get("params", {})

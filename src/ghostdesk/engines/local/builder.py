@@ -15,9 +15,11 @@ from pathlib import Path
 
 from ghostdesk.engines.local import network, pagecache, samepage
 from ghostdesk.engines.local.cgroups import Cgroups
+from ghostdesk.engines.local.clone_plan import ImageBroken
 from ghostdesk.engines.local.gpu import grant_from_text, grant_to_text
 from ghostdesk.engines.local.gpu_shares import GpuShares
 from ghostdesk.engines.local.homes import Homes, make_home
+from ghostdesk.engines.local.images import Image, Images
 from ghostdesk.engines.local.io_priority import with_priority
 from ghostdesk.engines.local.launch import (
     Patience,
@@ -58,9 +60,10 @@ from ghostdesk.ghosts.commands import Build
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import BuildFailed, EngineError, GhostdeskError, InsufficientCapacity
 from ghostdesk.kernel.ids import GhostId
+from ghostdesk.kernel.resources import Priority, Resources
 
 UID_BASE, UID_COUNT = 210_000, 10_000
-"""The host's uids that ghosts run under, one each, when we are root."""
+"""The host's uids that ghosts run under, one each, when we are root; the last is for desktops that are imaged."""
 SESSION = ("/bin/bash", "/opt/ghostdesk/desktop/session.sh")
 
 
@@ -80,6 +83,7 @@ class Builder:
         shared_slots: whether homes are mounted into slots, which then must be shared mounts.
         uid_lock: held while a uid, and a share of a GPU, is chosen.
         merge: whether ghosts are started with same-page merging, until they are bound.
+        images: images of running desktops to restore ghosts from; None where that cannot be.
     """
 
     records: Records
@@ -93,6 +97,7 @@ class Builder:
     shared_slots: bool
     uid_lock: threading.Lock
     merge: bool = False
+    images: Images | None = None
 
     def build(self, command: Build) -> Facts:
         """Start a desktop and wait for its screen; on failure nothing of it stays.
@@ -126,26 +131,55 @@ class Builder:
         paths = self.records.paths(ghost)
         outbound = "outbound" in {self.network} & {template.network}
         record, gpu_facts = self._claim(ghost, template, outbound, build.limits.gpu_share)
+        image = self.image_for(record, template)
         self._make_folders(record, paths, outbound)
         self.cgroups.create(ghost, record.uid)
         problems, cut = self.limiter.prepare(record, build.limits, build.priority)
         problems |= self.gpus.limit(record)
-        seen = self.gpus.gpus.view(grant_from_text(record.gpu))
-        plan = SandboxPlan(
-            ghost=ghost,
-            paths=paths,
-            runtime=self.runtime,
-            width_px=template.width_px,
-            height_px=template.height_px,
-            cgroup=self.cgroups.freezing(ghost),
-            cgroup_kind=self.cgroups.kind,
-            usr_merged=usr_links(),
-            firefox_policies=not Path("/etc/firefox").exists(),
-            gpu=seen,
-        )
+        record, problem, facts = self.come_up(record, build.limits, build.priority, image)
+        return {"network": record.network, **facts, **gpu_facts, **told(problems | problem, cut)}
+
+    def image_for(self, record: GhostRecord, template: DesktopTemplate) -> Image | None:
+        """The image to restore a ghost from; none for one that holds a GPU, as its devices are not in any."""
+        return None if self.images is None or record.gpu else self.images.of(template)
+
+    def come_up(
+        self, record: GhostRecord, limits: Resources, priority: Priority, image: Image | None
+    ) -> tuple[GhostRecord, dict[str, str], Facts]:
+        """Start the session of a ghost whose folders and groups are there, and wait for its screen.
+
+        From an image, where there is one; when that fails it is dropped, and the session is started cold.
+
+        Returns:
+            The record, as it was written; limits that are not enforced; which way it was ("path").
+        """
+        facts: Facts = {"path": "cold"}
+        if image is not None and self.images is not None:
+            try:
+                return self._restore(record, limits, priority, self.images, image)
+            except (ImageBroken, BuildFailed) as error:
+                self.images.drop(image.folder, str(error))
+                self.end_all(record)
+                facts |= {"image_problem": error.cause}
+        record, problem = self._start(record, limits, priority)
+        return record, problem, facts
+
+    def _restore(
+        self, record: GhostRecord, limits: Resources, priority: Priority, images: Images, image: Image
+    ) -> tuple[GhostRecord, dict[str, str], Facts]:
+        paths = self.records.paths(record.ghost)
+        images.generic_home(image, paths, record.uid)
+        with with_priority(self.limiter.meant(priority)):
+            pid, start_ticks = images.restore(image, record, paths, self._patience(record.ghost))
+        record, problem = self._running(replace(record, pid=pid, start_ticks=start_ticks), limits)
+        return record, problem, {"path": "clone"}
+
+    def _start(self, record: GhostRecord, limits: Resources, priority: Priority) -> tuple[GhostRecord, dict[str, str]]:
+        ghost, paths = record.ghost, self.records.paths(record.ghost)
+        plan = self.plan(record, paths)
         launcher = samepage.LAUNCHER if self.merge else ()
-        command = [*drop_rights(record.uid, seen.groups), *launcher, *bwrap_arguments(plan, SESSION)]
-        with with_priority(self.limiter.meant(build.priority)):
+        command = [*drop_rights(record.uid, plan.gpu.groups), *launcher, *bwrap_arguments(plan, SESSION)]
+        with with_priority(self.limiter.meant(priority)):
             _, pid, start_ticks = start_sandbox(
                 command,
                 env=environment(plan),
@@ -156,15 +190,39 @@ class Builder:
         record = replace(record, pid=pid, start_ticks=start_ticks)
         self.records.write(record)
         wait_until_set_up(pid, start_ticks, self._patience(ghost), time.sleep)
-        if outbound:
+        return self._running(record, limits)
+
+    def _running(self, record: GhostRecord, limits: Resources) -> tuple[GhostRecord, dict[str, str]]:
+        """What every session gets once its first process runs: a record, a network, a closed run folder."""
+        ghost, paths = record.ghost, self.records.paths(record.ghost)
+        problem: dict[str, str] = {}
+        record = replace(record, resting=False)
+        self.records.write(record)
+        if record.network == "outbound":
             entrances = self.cgroups.entrances(ghost, "net")
-            slirp, slirp_start = network.start_network(pid, record.uid, paths.log, entrances, self._patience(ghost))
+            patience = self._patience(ghost)
+            slirp, slirp_start = network.start_network(record.pid, record.uid, paths.log, entrances, patience)
             record = replace(record, network_pid=slirp, network_start_ticks=slirp_start)
             self.records.write(record)
-            problems |= self.limiter.network(record, build.limits)
-        wait_for_screen(paths.rfb, pid, start_ticks, self._patience(ghost), time.sleep)
+            problem = self.limiter.network(record, limits)
+        wait_for_screen(paths.rfb, record.pid, record.start_ticks, self._patience(ghost), time.sleep)
         self._close_run_folder(record, paths)
-        return {"network": record.network, **gpu_facts, **told(problems, cut)}
+        return record, problem
+
+    def plan(self, record: GhostRecord, paths: GhostPaths) -> SandboxPlan:
+        """What its sandbox is started with."""
+        return SandboxPlan(
+            ghost=record.ghost,
+            paths=paths,
+            runtime=self.runtime,
+            width_px=record.width_px,
+            height_px=record.height_px,
+            cgroup=self.cgroups.freezing(record.ghost),
+            cgroup_kind=self.cgroups.kind,
+            usr_merged=usr_links(),
+            firefox_policies=not Path("/etc/firefox").exists(),
+            gpu=self.gpus.gpus.view(grant_from_text(record.gpu)),
+        )
 
     def _patience(self, ghost: GhostId) -> Patience:
         """For one step of a build."""
@@ -191,6 +249,8 @@ class Builder:
                 merging=self.merge,
                 created_s=time.time(),
                 gpu=grant_to_text(grant),
+                width_px=template.width_px,
+                height_px=template.height_px,
             )
             self.records.write(record)
         return record, facts
@@ -200,7 +260,7 @@ class Builder:
         taken |= uids_in_use()
         # Each state folder begins elsewhere: two engines on one host do not take the same one in the same moment.
         first = zlib.crc32(os.fsencode(os.path.realpath(self.records.state_dir)))
-        for uid in (UID_BASE + (first + step) % UID_COUNT for step in range(UID_COUNT)):
+        for uid in (UID_BASE + (first + step) % (UID_COUNT - 1) for step in range(UID_COUNT - 1)):
             if uid not in taken:
                 return uid
         raise InsufficientCapacity(f"All {UID_COUNT} uids for ghosts are in use.", "Destroy ghosts that nobody needs.")
@@ -235,12 +295,12 @@ class Builder:
         check_socket(paths.rfb, record.uid)
 
     def is_alive(self, record: GhostRecord) -> bool:
-        """Whether the ghost's first process runs."""
-        return record.boot == boot_id() and is_alive(record.pid, record.start_ticks)
+        """Whether the ghost's first process runs, or it rests as an image, and needs none."""
+        return record.boot == boot_id() and (record.resting or is_alive(record.pid, record.start_ticks))
 
     def processes(self, record: GhostRecord) -> list[int]:
         """The host's pids of everything in the ghost."""
-        if not self.is_alive(record):
+        if record.resting or not self.is_alive(record):
             return []
         return [process.pid for process in descendants(record.pid) if process.state not in "ZX"]
 
@@ -259,9 +319,7 @@ class Builder:
             self._kill(record)
         if record is None or record.pid == 0:
             kill_strays(paths)
-        for pid in self.cgroups.pids(ghost):
-            if (process := read_process(pid)) is not None:
-                kill_and_wait(pid, process.start_ticks)
+        self._end_group(ghost)
         self.cgroups.remove(ghost)
         if not paths.folder.exists() and not paths.run.exists():
             return
@@ -274,6 +332,19 @@ class Builder:
             raise EngineError(f"Something is mounted under {paths.folder} again.", "Unmount it and destroy once more.")
         remove_folder(paths.run)
         remove_folder(paths.folder, last=paths.record.name)
+
+    def end_all(self, record: GhostRecord) -> None:
+        """End every process of a ghost, and nothing else of it; raises `EngineError` when one stays."""
+        if record.pid:
+            self._kill(record)
+        if self.cgroups.kind != "none":
+            self.cgroups.thaw(record.ghost)
+        self._end_group(record.ghost)
+
+    def _end_group(self, ghost: GhostId) -> None:
+        for pid in self.cgroups.pids(ghost):
+            if (process := read_process(pid)) is not None:
+                kill_and_wait(pid, process.start_ticks)
 
     def _kill(self, record: GhostRecord) -> None:
         """SIGKILL to the first process ends the whole PID namespace (pid_namespaces(7))."""

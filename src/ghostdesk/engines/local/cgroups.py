@@ -229,6 +229,39 @@ class Cgroups:
                     with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
                         _write(entrance, str(pid))
 
+    def parts(self, ghost: GhostId) -> dict[str, list[int]]:
+        """The groups that the agent made in the ghost's own, each with its processes."""
+        group = self.freezing(ghost)
+        if group is None or not group.is_dir():
+            return {}
+        found = {path.name: [int(pid) for pid in _read(path / "cgroup.procs").split()] for path in group.glob("app-*")}
+        return {name: pids for name, pids in found.items() if pids}
+
+    def freeze_part(self, ghost: GhostId, uid: int, name: str, pids: Sequence[int]) -> None:
+        """Put processes of a ghost into a group that its agent knows, and freeze that."""
+        if (group := self.freezing(ghost)) is None:
+            return
+        part = group / name
+        part.mkdir(exist_ok=True)
+        for path in (part, *(part / file for file in (*_DELEGATED[self.kind], "cgroup.freeze", "freezer.state"))):
+            with contextlib.suppress(FileNotFoundError):
+                os.chown(path, uid, uid)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                _write(part / "cgroup.procs", str(pid))
+        self._switch_part(part, frozen=True)
+
+    def thaw_part(self, ghost: GhostId, name: str) -> None:
+        """Let one of the agent's groups run."""
+        if (group := self.freezing(ghost)) is not None:
+            self._switch_part(group / name, frozen=False)
+
+    def _switch_part(self, part: Path, *, frozen: bool) -> None:
+        if self.kind == "v1":
+            _write(part / "freezer.state", "FROZEN" if frozen else "THAWED")
+        else:
+            _write(part / "cgroup.freeze", "1" if frozen else "0")
+
     def freeze(self, ghost: GhostId) -> None:
         """Freeze the ghost and wait until the kernel confirms it; raises `EngineError` after 3 s."""
         self._switch(ghost, frozen=True)

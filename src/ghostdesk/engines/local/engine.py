@@ -19,6 +19,7 @@ from ghostdesk.engines.local import abilities, memory, network, pagecache, power
 from ghostdesk.engines.local.builder import Builder
 from ghostdesk.engines.local.cgroup_writer import CgroupWriter
 from ghostdesk.engines.local.cgroups import Cgroups, detect
+from ghostdesk.engines.local.clones import CloneOptions, Clones
 from ghostdesk.engines.local.conditions import ConditionsReader
 from ghostdesk.engines.local.disks import block_device_of
 from ghostdesk.engines.local.gpu import SHARINGS
@@ -86,6 +87,7 @@ class LocalEngine:
         remote_homes: where homes are on a server (see `remote_homes.RemoteSource`).
         gpu_sharing: "auto", "whole" (whole devices and MIG slices alone) or "off".
         power: what the operator says of the host's power.
+        clones: whether generic desktops are restored from images of running ones, and rest as such; None is never.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class LocalEngine:
         remote_homes: RemoteSource | None = None,
         gpu_sharing: str = "auto",
         power: PowerOptions | None = None,
+        clones: CloneOptions | None = None,
     ) -> None:
         if gpu_sharing not in SHARINGS:
             raise ConfigError(f"gpu_sharing = {gpu_sharing!r} is unknown.", f"Use one of: {', '.join(SHARINGS)}.")
@@ -129,6 +132,7 @@ class LocalEngine:
         self._started: Builder | None = None
         self._threads: dict[bool, ThreadPoolExecutor] = {}
         self._conditions = ConditionsReader(self._records.state_dir)
+        self._clones = Clones(clones, self._records)
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
         self._call_backs = asyncio.Semaphore(CALL_BACKS_AT_ONCE)
         self._thawed: dict[GhostId, threading.Event] = {}
@@ -170,6 +174,7 @@ class LocalEngine:
             uid_lock=uid_lock,
             merge=self._want_merging and not samepage.problem(),
         )
+        self._started = self._clones.start(self._started)
         if os.geteuid() == 0:
             self.prefetcher = prefetching.LocalPrefetcher(records, self._started.processes)
         for ghost in list(records.ghosts()):
@@ -234,7 +239,7 @@ class LocalEngine:
                 continue
             alive = builder.is_alive(record)
             used_bytes, cpu_s = self._use(record) if alive else (0, 0.0)
-            frozen = alive and self._is_frozen(record)
+            frozen = alive and (record.resting or self._is_frozen(record))
             found.append(ObservedGhost(ghost, alive, frozen, record.owner, record.template, used_bytes, cpu_s))
         return found
 
@@ -253,7 +258,7 @@ class LocalEngine:
         in the order in which they are asked for, which is that of their probability.
         """
         started_s = time.perf_counter()
-        if isinstance(command, CallBackMemory):
+        if isinstance(command, CallBackMemory) and not self._clones.rests(command.ghost):
             return await self._apply_call_back(command, started_s)
         lock = self._locks.setdefault(command.ghost, asyncio.Lock())
         try:
@@ -262,6 +267,7 @@ class LocalEngine:
                     async with self._builds:
                         facts = await self._in_thread(lambda: self._carry_out(command))
                     self._merge_soon()
+                    self._clones.make_soon(command.template, self._in_thread)
                 else:
                     urgent = isinstance(command, URGENT)
                     facts = await self._in_thread(lambda: self._carry_out(command), urgent=urgent)
@@ -295,6 +301,8 @@ class LocalEngine:
 
     def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
         ghost_id(command.ghost)
+        if (facts := self._clones.instead(command)) is not None:
+            return facts
         match command:
             case CacheTemplate():
                 return self._cache(command)
@@ -451,6 +459,7 @@ class LocalEngine:
             *((power_meter.ability(power),) if power is not None else ()),  # not before the first reading
             *samepage.ability(self._want_merging),
             prefetching.ability(self.prefetcher),
+            *self._clones.abilities(),
         )
         return told if self._started else (abilities.desktops(), *told)
 
@@ -478,6 +487,7 @@ class LocalEngine:
             await asyncio.gather(self._scanning, return_exceptions=True)
         if self.prefetcher is not None:
             await asyncio.to_thread(self.prefetcher.stop)
+        await self._clones.stop()
         try:
             if self._started is not None and not keep_ghosts:
                 await self._destroy_all()

@@ -94,6 +94,8 @@ class GhostRecord:
         merging: whether it was started with same-page merging; while one of these has an owner, nothing is merged.
         created_s: when it was built, seconds since 1970-01-01 UTC.
         gpu: what it holds of a GPU (`gpu.grant_to_text`); "" for nothing.
+        width_px, height_px: the first size of its screen.
+        resting: whether it is parked as its template's image: it has no process until it is woken.
     """
 
     ghost: GhostId
@@ -111,6 +113,9 @@ class GhostRecord:
     merging: bool = False
     created_s: float = 0.0
     gpu: str = ""
+    width_px: int = 1280
+    height_px: int = 800
+    resting: bool = False
 
 
 class Records:

@@ -113,6 +113,30 @@ def environment(plan: SandboxPlan) -> dict[str, str]:
     }
 
 
+_UNMADE_PARENTS = ("/", "/usr", "/proc", "/dev", "/tmp", "/run", "/run/user", "/home")  # noqa: S108
+
+
+def imageable_arguments(plan: SandboxPlan, command: Sequence[str]) -> list[str]:
+    """The same sandbox for a desktop that CRIU is to write to an image.
+
+    It is entered as the root of a user namespace that was made before (CRIU needs one that maps a root, and only one
+    level of them), and `command` has to give up that root and its capabilities. A session of its own, because CRIU
+    cannot follow one out of the PID namespace. Folders that are only on the way to a mount are made readable.
+    """
+    inner = bwrap_arguments(plan, command)
+    for words in (["--unshare-user"], ["--uid", str(INSIDE_UID)], ["--gid", str(INSIDE_UID)]):
+        at = next(n for n in range(len(inner)) if inner[n : n + len(words)] == words)
+        del inner[at : at + len(words)]
+    end = inner.index("--")
+    binds = {"--bind", "--ro-bind", "--ro-bind-try", "--dev-bind"}
+    places = [inner[n + 2] for n in range(end - 2) if inner[n] in binds]
+    on_the_way = {str(parent) for place in places for parent in Path(place).parents} - {*_UNMADE_PARENTS}
+    wanted = sorted(way for way in on_the_way if way.startswith(("/etc", "/var", "/sys", "/opt")))
+    ways = [word for way in wanted for word in ("--perms", "0755", "--dir", way)]
+    rights = [word for right in ("CHOWN", "SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{right}")]
+    return [inner[0], "--new-session", *rights, *ways, *inner[1:]]
+
+
 def bwrap_arguments(plan: SandboxPlan, command: Sequence[str]) -> list[str]:
     """The bubblewrap command line (bwrap(1)) that runs `command` as the first process of the ghost.
 
