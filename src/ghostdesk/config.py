@@ -15,7 +15,7 @@ from ghostdesk.allocator.bookings import BookingLead
 from ghostdesk.allocator.capacity import CapacityRules
 from ghostdesk.allocator.quotas import GhostQuota, Quota, Quotas
 from ghostdesk.kernel.errors import ConfigError
-from ghostdesk.kernel.ids import user_id
+from ghostdesk.kernel.ids import app_id, user_id
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.telemetry.events import TelemetrySource
 
@@ -126,6 +126,20 @@ class EngineSettings:
     kubernetes: KubernetesSettings = field(default_factory=KubernetesSettings)
     ghosts_yield: bool = True
     """Ghosts run only where nobody else wants the CPU or the disk; false on hosts that other work keeps busy always."""
+    clones: Literal["off", "auto", "build", "park"] = "off"
+    """"build" restores generic desktops from an image of a running one, "park" also parks them as such, "auto" does so
+    where there is no swap."""
+    criu: Path | None = None
+    """The CRIU to make and restore images with, where it is not the system's."""
+    clone_apps: tuple[str, ...] = ()
+    """Applications, by desktop-file id, that are launched in the image and so are there in every clone."""
+
+    def __post_init__(self) -> None:
+        try:
+            for app in self.clone_apps:
+                app_id(app)
+        except ValueError as error:
+            raise ValueError(f"clone_apps: {error}") from None
 
 
 @checked(frozen=True, config=_STRICT)

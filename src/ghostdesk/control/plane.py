@@ -261,8 +261,12 @@ class ControlPlane:
                 "The helper inside your desktop stopped. Your windows are safe; applications start from the menu only."
             )
             self.board.post(found.owner, Notice("message", text))
-        elif found.state is not GhostState.DRAINING:
+        elif found.state is not GhostState.DRAINING and not await self._rests(ghost):
             await self.executor.carry_out(ghost, Lost("its agent died and did not come back"))
+
+    async def _rests(self, ghost: GhostId) -> bool:
+        """Whether it is parked as an image: it has no agent until it is woken."""
+        return any(seen.ghost == ghost and seen.resting for seen in await self.engine.observe())
 
     async def _read_catalogue(self, active: Ghost | None) -> None:
         frozen = {g.ghost for g in self.loop.observer.seen.values() if g.frozen}

@@ -38,6 +38,7 @@ class ObservedGhost:
         generation: not the engine's business, but kept for the control plane (see `Engine.remember`).
         memory_bytes: what it holds now; 0 when unknown.
         cpu_s: CPU seconds used so far; 0 when unknown.
+        resting: whether it is kept as an image, frozen by having no process at all: its agent is back after a thaw.
     """
 
     ghost: GhostId
@@ -47,6 +48,7 @@ class ObservedGhost:
     template: str
     memory_bytes: int = 0
     cpu_s: float = 0.0
+    resting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

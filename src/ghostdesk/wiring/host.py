@@ -7,8 +7,9 @@ from dataclasses import asdict
 from importlib.metadata import entry_points
 from typing import Any
 
-from ghostdesk.config import PowerSettings, Settings
+from ghostdesk.config import EngineSettings, PowerSettings, Settings
 from ghostdesk.control.model_feed import ServedModel
+from ghostdesk.engines.local.clones import CloneOptions
 from ghostdesk.engines.local.parking_swap import ParkingSwap
 from ghostdesk.engines.local.power_meter import power_options
 from ghostdesk.engines.local.remote_homes import RemoteHomes, RemoteSource
@@ -90,10 +91,19 @@ def _local_options(settings: Settings) -> dict[str, Any]:
         "same_page_merging": settings.parking.same_page_merging,
         "remote_homes": remote_source(settings) if settings.homes.remote else None,
         "gpu_sharing": sharing if sharing != "auto" else "",
+        "clones": clone_options(settings.engine),
         "power": power_options(**asdict(settings.power)) if settings.power != PowerSettings() else None,
     }
     told = {name: value for name, value in options.items() if value}
     return told if settings.engine.ghosts_yield else told | {"ghosts_yield": False}
+
+
+def clone_options(engine: EngineSettings) -> CloneOptions | None:
+    """What the settings say of clones of running desktops; None where none are wanted."""
+    if engine.clones == "off":
+        return None
+    rest = {"build": False, "park": True}.get(engine.clones)
+    return CloneOptions(str(engine.criu or ""), engine.clone_apps, rest)
 
 
 def file_histories(settings: Settings) -> FileHistories:

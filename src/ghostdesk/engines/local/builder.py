@@ -154,6 +154,8 @@ class Builder:
             The record, as it was written; limits that are not enforced; which way it was ("path").
         """
         facts: Facts = {"path": "cold"}
+        if os.geteuid() == 0:
+            self.records.paths(record.ghost).run.chmod(0o770)  # its session makes a socket there, then it is closed
         if image is not None and self.images is not None:
             try:
                 return self._restore(record, limits, priority, self.images, image)
@@ -338,7 +340,8 @@ class Builder:
         if record.pid:
             self._kill(record)
         if self.cgroups.kind != "none":
-            self.cgroups.thaw(record.ghost)
+            with contextlib.suppress(EngineError):  # it has no group
+                self.cgroups.thaw(record.ghost)
         self._end_group(record.ghost)
 
     def _end_group(self, ghost: GhostId) -> None:

@@ -15,9 +15,10 @@ from ghostdesk.engines.local.builder import Builder
 from ghostdesk.engines.local.image_maker import ImageMaker
 from ghostdesk.engines.local.images import Images
 from ghostdesk.engines.local.limits import Facts
+from ghostdesk.engines.local.memory import swap_total_bytes
 from ghostdesk.engines.local.records import Records
 from ghostdesk.engines.local.resting import Resting
-from ghostdesk.engines.protocol import Ability
+from ghostdesk.engines.protocol import PARKING, Ability
 from ghostdesk.ghosts.commands import EngineCommand
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError
@@ -36,12 +37,13 @@ class CloneOptions:
     Args:
         criu: path of the CRIU to use; empty looks for one.
         apps: applications that are launched ahead in every image, by desktop-file id.
-        rest: whether parked ghosts that are nobody's rest as an image; else they are frozen and reclaimed.
+        rest: whether parked ghosts that are nobody's rest as an image (else they are frozen and reclaimed); None is
+            where there is no swap to push their memory out to.
     """
 
     criu: str = ""
     apps: tuple[str, ...] = ()
-    rest: bool = True
+    rest: bool | None = None
 
 
 class Clones:
@@ -57,6 +59,7 @@ class Clones:
         self._records = records
         self._criu: criu.Criu | None = None
         self._why, self._mend = ("engine.clones is off", "") if options is None else ("not looked for yet", "")
+        self._rests = False
         self._resting: Resting | None = None
         self._maker: ImageMaker | None = None
         self._stop = threading.Event()
@@ -76,7 +79,8 @@ class Clones:
             return builder
         images = Images(self._records.state_dir / FOLDER, self._criu, options.apps, builder.runtime, builder.cgroups)
         builder = replace(builder, images=images)
-        self._resting = Resting(builder, rest=options.rest)
+        self._rests = swap_total_bytes() == 0 if options.rest is None else options.rest
+        self._resting = Resting(builder, rest=self._rests)
         self._resting.tidy([*self._records.ghosts()])
         self._stop = threading.Event()
         self._maker = ImageMaker(builder, images, self._stop, SETTLE_TIMEOUT_S)
@@ -125,13 +129,21 @@ class Clones:
         await self.made()
         self._making.clear()
 
-    def abilities(self) -> tuple[Ability, ...]:
-        """How it stands with clones, where they are wanted."""
+    def tell(self, *told: Ability) -> tuple[Ability, ...]:
+        """Add how it stands with clones, where they are wanted, to what the engine can; parking may need no swap."""
         if self._options is None:
-            return ()
+            return told
         if self._criu is None:
-            return (Ability(ABILITY, False, self._why, self._mend or "Install CRIU 4.1 or later."),)
-        version = ".".join(map(str, self._criu.version))
+            return (*told, Ability(ABILITY, False, self._why, self._mend or "Install CRIU 4.1 or later."))
         problem = self._maker.images.problem if self._maker is not None else ""
-        detail = f"CRIU {version} ({self._criu.program})" + (f"; but: {problem}" if problem else "")
-        return (Ability(ABILITY, not problem, detail, "See docs/how-to/clones.md." if problem else ""),)
+        detail = f"CRIU {'.'.join(map(str, self._criu.version))} ({self._criu.program})"
+        own = Ability(
+            ABILITY,
+            not problem,
+            f"{detail}; but: {problem}" if problem else detail,
+            "See docs/how-to/clones.md." if problem else "",
+        )
+        if self._rests:
+            parks = Ability(PARKING, True, "ghosts that are nobody's rest as an image of their template")
+            told = tuple(parks if one.name == PARKING and not one.available else one for one in told)
+        return (*told, own)

@@ -132,7 +132,7 @@ class LocalEngine:
         self._started: Builder | None = None
         self._threads: dict[bool, ThreadPoolExecutor] = {}
         self._conditions = ConditionsReader(self._records.state_dir)
-        self._clones = Clones(clones, self._records)
+        self.clones = Clones(clones, self._records)
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
         self._call_backs = asyncio.Semaphore(CALL_BACKS_AT_ONCE)
         self._thawed: dict[GhostId, threading.Event] = {}
@@ -174,7 +174,7 @@ class LocalEngine:
             uid_lock=uid_lock,
             merge=self._want_merging and not samepage.problem(),
         )
-        self._started = self._clones.start(self._started)
+        self._started = self.clones.start(self._started)
         if os.geteuid() == 0:
             self.prefetcher = prefetching.LocalPrefetcher(records, self._started.processes)
         for ghost in list(records.ghosts()):
@@ -239,8 +239,10 @@ class LocalEngine:
                 continue
             alive = builder.is_alive(record)
             used_bytes, cpu_s = self._use(record) if alive else (0, 0.0)
-            frozen = alive and (record.resting or self._is_frozen(record))
-            found.append(ObservedGhost(ghost, alive, frozen, record.owner, record.template, used_bytes, cpu_s))
+            rests = alive and record.resting
+            frozen = rests or (alive and self._is_frozen(record))
+            seen = ObservedGhost(ghost, alive, frozen, record.owner, record.template, used_bytes, cpu_s, rests)
+            found.append(seen)
         return found
 
     def _use(self, record: GhostRecord) -> tuple[int, float]:
@@ -258,7 +260,7 @@ class LocalEngine:
         in the order in which they are asked for, which is that of their probability.
         """
         started_s = time.perf_counter()
-        if isinstance(command, CallBackMemory) and not self._clones.rests(command.ghost):
+        if isinstance(command, CallBackMemory) and not self.clones.rests(command.ghost):
             return await self._apply_call_back(command, started_s)
         lock = self._locks.setdefault(command.ghost, asyncio.Lock())
         try:
@@ -267,7 +269,7 @@ class LocalEngine:
                     async with self._builds:
                         facts = await self._in_thread(lambda: self._carry_out(command))
                     self._merge_soon()
-                    self._clones.make_soon(command.template, self._in_thread)
+                    self.clones.make_soon(command.template, self._in_thread)
                 else:
                     urgent = isinstance(command, URGENT)
                     facts = await self._in_thread(lambda: self._carry_out(command), urgent=urgent)
@@ -301,7 +303,7 @@ class LocalEngine:
 
     def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
         ghost_id(command.ghost)
-        if (facts := self._clones.instead(command)) is not None:
+        if (facts := self.clones.instead(command)) is not None:
             return facts
         match command:
             case CacheTemplate():
@@ -453,13 +455,12 @@ class LocalEngine:
             self._gpus.look()
             power = make_meter(self._power, self._gpus, os.cpu_count() or 1).read_once(0.0, 2.0)
         gpu = self._gpus.ability(self._started.gpus.holdings() if self._started else ())
-        told = (
+        told = self.clones.tell(
             *abilities.describe(trees, self._idmap_problem, self._wanted_network, disk),
             gpu,
             *((power_meter.ability(power),) if power is not None else ()),  # not before the first reading
             *samepage.ability(self._want_merging),
             prefetching.ability(self.prefetcher),
-            *self._clones.abilities(),
         )
         return told if self._started else (abilities.desktops(), *told)
 
@@ -487,7 +488,7 @@ class LocalEngine:
             await asyncio.gather(self._scanning, return_exceptions=True)
         if self.prefetcher is not None:
             await asyncio.to_thread(self.prefetcher.stop)
-        await self._clones.stop()
+        await self.clones.stop()
         try:
             if self._started is not None and not keep_ghosts:
                 await self._destroy_all()
