@@ -17,6 +17,7 @@ from ghostdesk.bench.render import Report, table, to_json
 from ghostdesk.bench.rungs import Rung
 from ghostdesk.bench.signin import run_sign_in_bench
 from ghostdesk.cli.accounts import link_for
+from ghostdesk.cli.bench_clones import clones
 from ghostdesk.cli.bench_contention import contention
 from ghostdesk.cli.bench_density import density
 from ghostdesk.cli.bench_files import files
@@ -37,6 +38,7 @@ from ghostdesk.server.serve import bind, serve
 from ghostdesk.wiring import Ghostdesk
 
 app = typer.Typer(no_args_is_help=True, help="Measure, on this machine, with real desktops and applications.")
+app.command()(clones)
 app.command()(density)
 app.command()(files)
 app.command()(fleet)

@@ -23,8 +23,8 @@ OWN_PLACE = Path("/usr/local/lib/ghostdesk/criu/criu")
 _MEND = 'Run scripts/setup-criu, or install CRIU 4.1 or later, or set engine.clones = "off".'
 _VERSION = re.compile(r"Version:\s*(\d+)\.(\d+)(?:\.(\d+))?")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ENTER = 'mount --bind "$1" "$1" && shift && exec "$@"'
-"""CRIU wants a mount for a root. It is made where nobody else sees it."""
+_ENTER = 'mount --bind "$1" "$1" && mount -o remount,bind,ro,nosuid,nodev "$1" && shift && exec "$@"'
+"""CRIU wants a mount for a root. It is made where nobody else sees it, and its flags are those that clones get."""
 
 
 @dataclass(frozen=True, slots=True)
