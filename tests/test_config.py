@@ -36,6 +36,8 @@ def test_settings_are_read(tmp_path: Path) -> None:
         ("[pool", "not TOML"),
         ("[pool]\ngpu_share = 2", "pool.gpu_share"),
         ("[pool]\ngpu_share = nan", "pool.gpu_share"),
+        ('[engine]\nclones = "always"', "engine.clones"),
+        ('[engine]\nclone_apps = ["a b"]', "clone_apps"),
         ("[parking]\nzram_bytes = -1", "zram_bytes must be 0 or more"),
         ("[parking]\nswap_file_bytes = inf", "swap_file_bytes must be 0 or more"),
         ("[parking]\nzram_priority = 99999", "zram_priority must be between"),

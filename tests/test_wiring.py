@@ -6,10 +6,12 @@ import pytest
 
 from ghostdesk.allocator.conditions_gate import Band, GateRules
 from ghostdesk.allocator.links import LinkRules
-from ghostdesk.config import load_settings
+from ghostdesk.config import EngineSettings, load_settings
+from ghostdesk.engines.local.clones import CloneOptions
 from ghostdesk.kernel.clock import VirtualClock
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.wiring import chosen_policy, gate_rules, host_power_model, link_rules
+from ghostdesk.wiring.host import clone_options
 
 
 def _settings(folder: Path, policy: str) -> Path:
@@ -86,3 +88,12 @@ def test_watts_that_cannot_be_are_refused(tmp_path: Path, text: str, named: str)
     path.write_text(text)
     with pytest.raises(ConfigError, match=named):
         host_power_model(load_settings(path))
+
+
+def test_clones_are_off_unless_asked_for_and_parked_as_asked() -> None:
+    assert clone_options(EngineSettings()) is None
+    assert clone_options(EngineSettings(clones="auto")) == CloneOptions(rest=None)
+    build = EngineSettings(clones="build", criu=Path("/opt/criu"), clone_apps=("gimp",))
+    assert clone_options(build) == CloneOptions("/opt/criu", ("gimp",), rest=False)
+    park = clone_options(EngineSettings(clones="park"))
+    assert park is not None and park.rest is True

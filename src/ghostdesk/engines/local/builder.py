@@ -173,7 +173,8 @@ class Builder:
         images.generic_home(image, paths, record.uid)
         with with_priority(self.limiter.meant(priority)):
             pid, start_ticks = images.restore(image, record, paths, self._patience(record.ghost))
-        record, problem = self._running(replace(record, pid=pid, start_ticks=start_ticks), limits)
+        # Its user namespace was made by us, so only root may enter it to bring the way out.
+        record, problem = self._running(replace(record, pid=pid, start_ticks=start_ticks), limits, network_uid=0)
         return record, problem, {"path": "clone"}
 
     def _start(self, record: GhostRecord, limits: Resources, priority: Priority) -> tuple[GhostRecord, dict[str, str]]:
@@ -192,9 +193,11 @@ class Builder:
         record = replace(record, pid=pid, start_ticks=start_ticks)
         self.records.write(record)
         wait_until_set_up(pid, start_ticks, self._patience(ghost), time.sleep)
-        return self._running(record, limits)
+        return self._running(record, limits, network_uid=record.uid)
 
-    def _running(self, record: GhostRecord, limits: Resources) -> tuple[GhostRecord, dict[str, str]]:
+    def _running(
+        self, record: GhostRecord, limits: Resources, *, network_uid: int
+    ) -> tuple[GhostRecord, dict[str, str]]:
         """What every session gets once its first process runs: a record, a network, a closed run folder."""
         ghost, paths = record.ghost, self.records.paths(record.ghost)
         problem: dict[str, str] = {}
@@ -203,7 +206,7 @@ class Builder:
         if record.network == "outbound":
             entrances = self.cgroups.entrances(ghost, "net")
             patience = self._patience(ghost)
-            slirp, slirp_start = network.start_network(record.pid, record.uid, paths.log, entrances, patience)
+            slirp, slirp_start = network.start_network(record.pid, network_uid, paths.log, entrances, patience)
             record = replace(record, network_pid=slirp, network_start_ticks=slirp_start)
             self.records.write(record)
             problem = self.limiter.network(record, limits)

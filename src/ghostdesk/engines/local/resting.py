@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ghostdesk.engines.local.builder import Builder
 from ghostdesk.engines.local.limits import Facts, told
+from ghostdesk.engines.local.processes import boot_id
 from ghostdesk.engines.local.records import GhostRecord
 from ghostdesk.ghosts.commands import (
     AttachHome,
@@ -50,10 +51,10 @@ class Resting:
         self._told: dict[GhostId, tuple[Resources, Priority]] = {}
 
     def tidy(self, ghosts: Sequence[GhostId]) -> None:
-        """After a crash: end what is left of ghosts that were about to rest."""
+        """After a crash: end what is left of ghosts that were about to rest, or to wake."""
         for ghost in ghosts:
             record = self._builder.records.read(ghost)
-            if record is not None and record.resting and record.pid:
+            if record is not None and record.resting and record.boot == boot_id():
                 self._end(record)
 
     def rests(self, ghost: GhostId) -> bool:
