@@ -173,8 +173,9 @@ class Builder:
         images.generic_home(image, paths, record.uid)
         with with_priority(self.limiter.meant(priority)):
             pid, start_ticks = images.restore(image, record, paths, self._patience(record.ghost))
-        # Its user namespace was made by us, so only root may enter it to bring the way out.
-        record, problem = self._running(replace(record, pid=pid, start_ticks=start_ticks), limits, network_uid=0)
+        # Its namespaces were made by us, so only root may enter them to bring the way out.
+        record = replace(record, pid=pid, start_ticks=start_ticks)
+        record, problem = self._running(record, limits, network_uid=os.geteuid())
         return record, problem, {"path": "clone"}
 
     def _start(self, record: GhostRecord, limits: Resources, priority: Priority) -> tuple[GhostRecord, dict[str, str]]:
