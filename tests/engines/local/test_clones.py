@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from host_limits import limits_of_process
 
 from ghostdesk.bench.rfb import RfbClient
 from ghostdesk.control.agent_hub import AgentHub
@@ -21,7 +23,7 @@ from ghostdesk.engines.local.abilities import check_requirements
 from ghostdesk.engines.local.clones import ABILITY, CloneOptions
 from ghostdesk.engines.local.engine import LocalEngine
 from ghostdesk.engines.local.network import unusable
-from ghostdesk.engines.protocol import PARKING
+from ghostdesk.engines.protocol import PARKING, Engine
 from ghostdesk.ghosts.commands import (
     AttachHome,
     Build,
@@ -40,7 +42,8 @@ from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
 from ghostdesk.kernel.resources import MIB, NOTHING, Resources
 from ghostdesk.telemetry.events import UsageEvent
-from ghostdesk.testing import EngineConformance, MakeEngine
+from ghostdesk.testing import MakeEngine
+from ghostdesk.testing.life import LifeChecks
 
 pytestmark = pytest.mark.desktop
 A, B = GhostId("a"), GhostId("b")
@@ -391,12 +394,18 @@ async def test_without_criu_everything_is_as_before(open_dir: Path, desktop_host
         await engine.stop(keep_ghosts=False)
 
 
-class TestLocalEngineWithClones(EngineConformance):
+class TestLocalEngineWithClones(LifeChecks):
     """Every desktop is a clone, and every parked one rests as an image."""
 
     template = TEMPLATE
+    folder: Path
 
     @pytest.fixture
     def make_engine(self, image: Path, open_dir: Path) -> MakeEngine:
         with_images(image, open_dir)
+        self.folder = open_dir
         return lambda: engine_in(open_dir, options())
+
+    async def limits_seen(self, engine: Engine, ghost: GhostId) -> Resources:
+        record = json.loads((self.folder / "state/ghosts" / ghost / "ghost.json").read_text())
+        return limits_of_process(int(record["pid"]), lambda group: group.startswith("ghostdesk-"))

@@ -19,6 +19,12 @@ def program(folder: Path, text: str) -> str:
     return str(path)
 
 
+def root_in(folder: Path) -> Path:
+    root = folder / "root"
+    root.mkdir()
+    return root
+
+
 def test_one_that_is_new_enough_and_content_with_the_kernel_is_used(tmp_path: Path) -> None:
     path = program(tmp_path, 'case $1 in --version) echo "Version: 4.2.1";; check) exit 0;; esac')
     found, why, mend = criu.find(path)
@@ -65,13 +71,13 @@ printf "{complaint}\\n(00.3) Error (criu/b.c:2): so it failed" > "$folder/$log";
     with pytest.raises(ImageBroken, match=r"cannot image the desktop: no room; so it failed"):
         tool.dump(["dump"], tmp_path, 20.0)
     with pytest.raises(ImageBroken, match=r"cannot restore the desktop: no room"):
-        tool.restore(["restore"], tmp_path, tmp_path, [], Patience(20.0))
+        tool.restore(["restore"], tmp_path, root_in(tmp_path), [], Patience(20.0))
 
 
 def test_a_restore_that_hangs_is_ended(tmp_path: Path) -> None:
     tool = criu.Criu(program(tmp_path, "exec sleep 1000"), (4, 2, 0))
     with pytest.raises(ImageBroken, match=r"within 0\.3 s"):
-        tool.restore(["restore"], tmp_path, tmp_path, [], Patience(0.3))
+        tool.restore(["restore"], tmp_path, root_in(tmp_path), [], Patience(0.3))
 
 
 def test_no_log_is_no_reason(tmp_path: Path) -> None:
