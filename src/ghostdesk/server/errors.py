@@ -18,6 +18,7 @@ STATUS_OF_CODE = {
     "store": 503,
     "agent": 502,
     "engine": 502,
+    "unsupported": 502,
     "calendar": 422,
     "calendar-refused": 422,
     "calendar-sign-in": 422,
