@@ -37,6 +37,7 @@ from ghostdesk.store.protocol import Claim
 log = logging.getLogger(__name__)
 AGENT_START_TIMEOUT_S = {Priority.PERSON: 15.0, Priority.GHOST: 60.0}
 """A ghost runs only where nobody else wants to: on a busy host its agent takes its time, and nobody waits for it."""
+AGENT_BACK_TIMEOUT_S = 10.0
 
 Listener = Callable[[Step, GhostEvent, Sequence[Outcome]], None]
 """Told of every change: the step, the event that caused it, and the outcomes of the commands that led to the event."""
@@ -203,6 +204,12 @@ class Executor:
             return Outcome(built.command, error, built.duration_s)
         duration_s = built.duration_s + self._clock.now_s() - started_s
         return Outcome(built.command, None, duration_s, built.facts)
+
+    async def _agent_back(self, ghost: GhostId) -> None:
+        """A desktop that was restored from an image answers before its agent has found us again; what follows needs
+        the agent. A person who waits does not."""
+        with contextlib.suppress(GhostdeskError):
+            await self._agents.wait_connected(ghost, AGENT_BACK_TIMEOUT_S)
 
     async def thaw(self, ghost: GhostId) -> None:
         """Let a desktop run for a browser that shakes hands with it."""

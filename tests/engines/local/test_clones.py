@@ -16,6 +16,7 @@ import pytest
 from host_limits import limits_of_process
 
 from ghostdesk.bench.rfb import RfbClient
+from ghostdesk.config import EngineSettings, PoolSettings, Settings, StateSettings
 from ghostdesk.control.agent_hub import AgentHub
 from ghostdesk.control.system_clock import SystemClock
 from ghostdesk.engines.local import criu
@@ -37,16 +38,20 @@ from ghostdesk.ghosts.commands import (
     ShowApp,
     Thaw,
 )
-from ghostdesk.ghosts.ghost import DesktopTemplate
+from ghostdesk.ghosts.events import BindRequested, BuildRequested, ParkRequested, WakeRequested
+from ghostdesk.ghosts.ghost import DesktopTemplate, GhostState
 from ghostdesk.kernel.errors import GhostdeskError
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
 from ghostdesk.kernel.resources import MIB, NOTHING, Resources
+from ghostdesk.store.protocol import StoredUser
 from ghostdesk.telemetry.events import UsageEvent
 from ghostdesk.testing import MakeEngine
 from ghostdesk.testing.life import LifeChecks
+from ghostdesk.wiring import Ghostdesk, assemble, open_settings_store
 
 pytestmark = pytest.mark.desktop
 A, B = GhostId("a"), GhostId("b")
+ANN, BEN = UserId("ann"), UserId("ben")
 APP = AppId("org.xfce.mousepad")
 TEMPLATE = DesktopTemplate(TemplateId("plain"), network="isolated")
 Inside = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -254,7 +259,7 @@ async def test_a_clone_is_painted_shows_the_templates_application_and_takes_a_ke
                 break
         else:
             pytest.fail("no key changed anything on the screen")
-    assert (await done(engine, AttachHome(A, UserId("ann")))).facts == {"attached": "idmap"}
+    assert (await done(engine, AttachHome(A, ANN))).facts == {"attached": "idmap"}
     assert inside("a", "touch /home/user/mine && stat -c %u /home/user/mine").stdout == "1000\n"
 
 
@@ -299,7 +304,7 @@ async def test_a_ghost_that_is_nobodys_is_parked_as_an_image(
         pass
     await hub.wait_connected(A, 60.0)
     # Somebody's is never an image.
-    await done(engine, AttachHome(A, UserId("ann")))
+    await done(engine, AttachHome(A, ANN))
     await done(engine, Freeze(A))
     await done(engine, ReclaimMemory(A))
     (seen,) = await engine.observe()
@@ -315,7 +320,7 @@ async def test_resting_ghosts_are_found_again_and_destroyed(engine: LocalEngine,
     again = engine_in(open_dir, options())
     await again.start()
     assert {one.ghost: (one.alive, one.resting) for one in await again.observe()} == {A: (True, True), B: (True, True)}
-    await done(again, AttachHome(A, UserId("ann")))
+    await done(again, AttachHome(A, ANN))
     await done(again, Thaw(A))
     async with await RfbClient.connect(again.endpoint(A).rfb_path):
         pass
@@ -392,6 +397,65 @@ async def test_without_criu_everything_is_as_before(open_dir: Path, desktop_host
         assert (seen.alive, seen.frozen, seen.resting) == (True, True, False)
     finally:
         await engine.stop(keep_ghosts=False)
+
+
+@pytest.fixture
+async def ghostdesk(image: Path, open_dir: Path) -> AsyncIterator[Ghostdesk]:
+    """The whole of it, but that nothing ticks."""
+    with_images(image, open_dir)
+    settings = replace(
+        Settings(),
+        engine=EngineSettings(network="isolated", clones="park", clone_apps=(APP,), ghosts_yield=False),
+        pool=PoolSettings(floor=0, ceiling=4),
+        state=StateSettings(directory=open_dir / "state", run_directory=open_dir / "run"),
+    )
+    store = open_settings_store(settings)
+    for user in (ANN, BEN):
+        store.put_user(StoredUser(user, user))
+    desk = assemble(settings, store)
+    await desk.start(ticking=False)
+    try:
+        yield desk
+    finally:
+        await desk.stop(keep_ghosts=False)
+        store.close()
+
+
+async def resting(desk: Ghostdesk, ghost: GhostId) -> bool:
+    return any(one.ghost == ghost and one.resting for one in await desk.engine.observe())
+
+
+async def test_the_control_plane_parks_desktops_as_images_until_somebody_comes(
+    ghostdesk: Ghostdesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ghostdesk.control.plane._AGENT_RETURNS_WITHIN_S", 0.2)
+    plane, executor, manager = ghostdesk.plane, ghostdesk.plane.executor, ghostdesk.plane.loop.manager
+    assert isinstance(ghostdesk.engine, LocalEngine)
+    for name in ("g1", "g2"):
+        ghost = GhostId(name)
+        manager.add(ghost, TEMPLATE.template)
+        await executor.carry_out(ghost, BuildRequested(TEMPLATE))
+        await executor.carry_out(ghost, ParkRequested("for the test"))
+        assert manager.get(ghost).state is GhostState.PARKED
+        assert await resting(ghostdesk, ghost)
+    # Its agent is gone with it, and nobody takes that for a loss.
+    await asyncio.gather(*(plane._await_return(GhostId(name)) for name in ("g1", "g2")))
+    assert {one.state for one in manager} == {GhostState.PARKED}
+
+    # Somebody signs in: a clone is theirs, with their home.
+    handle = await plane.open_desktop(ANN)
+    assert handle.path == "parked"
+    assert not await resting(ghostdesk, handle.ghost)
+    async with await RfbClient.connect(ghostdesk.engine.endpoint(handle.ghost).rfb_path):
+        pass
+    (seen,) = [one for one in await ghostdesk.engine.observe() if one.ghost == handle.ghost]
+    assert (seen.owner, seen.frozen) == (ANN, False)
+
+    # Somebody is foreseen: it wakes, and its agent is there for what follows.
+    (other,) = [one.ghost for one in manager if one.state is GhostState.PARKED]
+    await executor.carry_out(other, WakeRequested("for the test"))
+    await executor.carry_out(other, BindRequested(BEN))
+    assert (manager.get(other).state, manager.get(other).owner) == (GhostState.READY, BEN)
 
 
 class TestLocalEngineWithClones(LifeChecks):
