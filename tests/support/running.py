@@ -41,26 +41,27 @@ def wait_for(true: Callable[[], Any], timeout_s: float = 30.0, what: str = "it")
 
 
 class Running:
-    """One ghostdesk process after another on the same folders."""
+    """One ghostdesk process after another on the same folders; `database` and `name` where several share them."""
 
-    def __init__(self, root: Path, **pool: int) -> None:
+    def __init__(self, root: Path, *, database: str = "", name: str = "ghostdesk", **pool: int) -> None:
         self.root = root
         self.state, self.run = root / "s", root / "r"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.config = root / "ghostdesk.toml"
+        self.config = root / f"{name}.toml"
+        shared = f"database = '{database}'\n" if database else ""
         settings = {"floor": 1, "ceiling": 4, **pool}
         self.config.write_text(
-            f"[server]\nport = {self.port}\n[state]\ndirectory = '{self.state}'\nrun_directory = '{self.run}'\n"
+            f"[server]\nport = {self.port}\n[state]\ndirectory = '{self.state}'\nrun_directory = '{self.run}'\n{shared}"
             "[forecast]\ntick_s = 0.5\n"
             "[engine]\nghosts_yield = false\n"  # the same: ghosts that yield get ready late on a busy machine
             f"{GATE_OPEN}\n"  # whatever runs beside the tests
             "[pool]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items())
         )
         self.process: subprocess.Popen[str] | None = None
-        self.log = root / "log"
+        self.log = root / f"{name}.log"
         self.clients: list[httpx.Client] = []
         self._operator: httpx.Client | None = None
 

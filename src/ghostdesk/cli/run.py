@@ -16,10 +16,8 @@ from ghostdesk.allocator.conditions_gate import GateState
 from ghostdesk.cli.accounts import OPERATOR, base_url, link_for
 from ghostdesk.cli.common import ConfigOption, err, out, settings_of
 from ghostdesk.config import Settings
-from ghostdesk.control.system_clock import SystemClock
-from ghostdesk.control.turn import Turn, await_turn, watch_turn
 from ghostdesk.engines.protocol import DESKTOPS
-from ghostdesk.kernel.errors import ConfigError, StoreError
+from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.server.app import STATIC_DIR, create_app
 from ghostdesk.server.guard import PublicAddress, local_origins
 from ghostdesk.server.serve import bind, serve
@@ -53,35 +51,46 @@ def run(
     handler = RichHandler(console=err, show_path=False, rich_tracebacks=False)
     logging.basicConfig(level=log_level.upper(), handlers=[handler], format="%(message)s")
     settings = settings_of(config)
+    if not load_page(STATIC_DIR):
+        raise ConfigError("The page has not been built.", "Run `make setup-run`, or `npm ci && npm run build` in web/.")
+    if settings.state.database:
+        asyncio.run(_shared(settings, keep_desktops=keep_desktops))
+        return
     with sole_control_plane(settings.state.run_directory):
         asyncio.run(_run(settings, keep_desktops=keep_desktops, repair=repair))
+
+
+async def _shared(settings: Settings, *, keep_desktops: bool) -> None:
+    """Where the database is shared, this may be one of several."""
+    from ghostdesk.cli.run_shared import run_shared
+
+    store = open_settings_store(settings)
+    turn = planner_turn(store)
+    assert turn is not None
+    await run_shared(settings, store, turn, keep_desktops=keep_desktops)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Set by SIGINT and SIGTERM."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None:
     started_s = time.monotonic()
     server = settings.server
-    if not load_page(STATIC_DIR):
-        raise ConfigError("The page has not been built.", "Run `make setup-run`, or `npm ci && npm run build` in web/.")
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signals()
     store = open_settings_store(settings, repair=repair)
-    turn = planner_turn(store)
-    if turn is not None:
-        with err.status("asking for the planner's turn") as status:
-            if not await await_turn(turn, SystemClock(), stop.is_set, lambda text: status.update(f"{text} …")):
-                store.close()
-                return
     listener = bind(server.host, server.port, tls=server.tls_certificate is not None)
     if store.user(OPERATOR) is None:
         store.put_user(StoredUser(OPERATOR, "Operator", "operator"))
     desk = assemble(settings, store)
-    lost = asyncio.Event()
-    watch = _watch(turn, stop, lost)
     page = create_app(
         desk.plane,
         store,
-        origins=_origins(settings),
+        origins=origins_of(settings),
         web_session_life_s=server.web_session_life_s,
         ticket_life_s=server.ticket_life_s,
         clock=desk.clock,
@@ -89,43 +98,24 @@ async def _run(settings: Settings, *, keep_desktops: bool, repair: bool) -> None
     try:
         with err.status("starting") as status:
             await desk.start(lambda text: status.update(f"{text} …"))
-            _say_abilities(desk)
-            await _fill(desk, stop, status.update)
+            say_abilities(desk)
+            await fill(desk, stop, status.update)
         serving = asyncio.create_task(
             serve(
                 page, server.host, server.port, server.tls_certificate, server.tls_key,
-                listener=listener, stop=stop, on_started=lambda: _say_ready(settings, store, desk, started_s),
+                listener=listener, stop=stop, on_started=lambda: say_ready(settings, store, desk, started_s),
             )
         )  # fmt: skip
         await serving
     finally:
         listener.close()
-        keep = keep_desktops or lost.is_set()  # another ghostdesk has taken the desktops over
-        with err.status("stopping: ending desktops" if not keep else "stopping: desktops go on"):
-            await desk.stop(keep_ghosts=keep)
-            if watch is not None:
-                watch.cancel()
-            if turn is not None:
-                turn.give_back()
+        with err.status("stopping: ending desktops" if not keep_desktops else "stopping: desktops go on"):
+            await desk.stop(keep_ghosts=keep_desktops)
             store.close()
         err.print("stopped.")
-    if lost.is_set():
-        raise StoreError("The turn to plan was lost: the database did not answer.", "Start again: it will stand by.")
 
 
-def _watch(turn: Turn | None, stop: asyncio.Event, lost: asyncio.Event) -> asyncio.Task[None] | None:
-    """Stop, and leave the desktops alone, once another ghostdesk may have taken over."""
-    if turn is None:
-        return None
-
-    def on_lost() -> None:
-        lost.set()
-        stop.set()
-
-    return asyncio.create_task(watch_turn(turn, SystemClock(), on_lost))
-
-
-def _origins(settings: Settings) -> frozenset[str]:
+def origins_of(settings: Settings) -> frozenset[str]:
     """Loopback's own addresses, and those that the operator says browsers use."""
     server = settings.server
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104
@@ -138,7 +128,7 @@ def _origins(settings: Settings) -> frozenset[str]:
     return own | public
 
 
-async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: Callable[[str], None]) -> None:
+async def fill(desk: Ghostdesk, stop: asyncio.Event, say: Callable[[str], None]) -> None:
     """Wait for the floor, with progress; a pool that cannot be built is said and does not stop the page."""
     floor, deadline_s = desk.loop.policy.floor, time.monotonic() + _POOL_PATIENCE_S
     while desk.ready_ghosts() + desk.recovered.active < floor and not stop.is_set():
@@ -152,7 +142,8 @@ async def _fill(desk: Ghostdesk, stop: asyncio.Event, say: Callable[[str], None]
         await asyncio.sleep(0.05)
 
 
-def _say_abilities(desk: Ghostdesk) -> None:
+def say_abilities(desk: Ghostdesk) -> None:
+    """What this host cannot do, and what was found."""
     for ability in (*desk.swap, *desk.engine.abilities()):
         if not ability.available:
             err.print(f"[yellow]without {ability.name}:[/] {ability.detail} [dim]{ability.mend}[/]")
@@ -161,7 +152,8 @@ def _say_abilities(desk: Ghostdesk) -> None:
         err.print(f"took over {found.kept} desktops that still ran ({found.active} in use)")
 
 
-def _say_ready(settings: Settings, store: Store, desk: Ghostdesk, started_s: float) -> None:
+def say_ready(settings: Settings, store: Store, desk: Ghostdesk, started_s: float) -> None:
+    """The address, and the operator's way in."""
     seconds = time.monotonic() - started_s
     err.print(f"[green]ready[/] in {seconds:.1f} s: {desk.ready_ghosts()} ghosts wait on {base_url(settings)}")
     minutes = settings.server.sign_in_link_life_s / 60

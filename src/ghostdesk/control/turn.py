@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -11,10 +12,16 @@ from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import StoreError
 
 log = logging.getLogger(__name__)
-ASK_EVERY_S = 0.5
+ASK_EVERY_S = 0.25
 LOOK_EVERY_S = 1.0
+ANSWER_WITHIN_S = 2.5
+"""A planner whose database does not answer for so long takes its turn for lost."""
 SETTLE_S = 2 * LOOK_EVERY_S
-"""How long a new planner waits before it acts: one that lost its turn without dying has noticed by then."""
+"""How long a new planner waits before it acts: one that lost its turn without dying has noticed by then.
+
+A connection that ends is noticed at the next look. One that falls silent is given up by the server after 3 s
+(`store.postgres`), by the planner within 3.5 s, and the next acts 5 s after it fell silent at the earliest.
+"""
 
 
 Beside = Callable[[Callable[[], bool]], Awaitable[bool]]
@@ -65,8 +72,14 @@ async def await_turn(
 
 
 async def watch_turn(turn: Turn, clock: Clock, lost: Callable[[], None], *, beside: Beside = asyncio.to_thread) -> None:
-    """Look every second whether the turn is still ours; call `lost` once when it is not."""
-    while await beside(turn.holds):
-        await clock.sleep(LOOK_EVERY_S)
+    """Look every second whether the turn is still ours; call `lost` once when it is not, or nobody can say."""
+    with contextlib.suppress(TimeoutError):
+        while await _in_time(beside(turn.holds)):
+            await clock.sleep(LOOK_EVERY_S)
     log.error("the turn to plan was lost: the database's connection broke; another ghostdesk may plan now")
     lost()
+
+
+async def _in_time(answer: Awaitable[bool]) -> bool:
+    async with asyncio.timeout(ANSWER_WITHIN_S):
+        return await answer

@@ -19,6 +19,7 @@ STATUS_OF_CODE = {
     "agent": 502,
     "engine": 502,
     "unsupported": 502,
+    "no-planner": 503,
     "calendar": 422,
     "calendar-refused": 422,
     "calendar-sign-in": 422,

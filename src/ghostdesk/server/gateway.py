@@ -16,12 +16,10 @@ from enum import Enum
 from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect
 
-from ghostdesk.control.service import DesktopService
-from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import GhostdeskError, NotAllowed
 from ghostdesk.server.auth import Authenticator, Identity
 from ghostdesk.server.measured_socket import MeasuredLink
-from ghostdesk.server.tickets import Ticket, TicketOffice
+from ghostdesk.server.streams import Admitted, StreamHost
 
 log = logging.getLogger("ghostdesk.server.gateway")
 
@@ -52,24 +50,18 @@ class Gateway:
     """Admits and relays streams.
 
     Args:
-        service: names the socket of a ghost, and is told when viewers come and go.
-        tickets: the office that gave out the tickets.
+        host: takes tickets, names the socket of a ghost, and is told when viewers come and go.
         authenticator: asked again now and then whether a stream's session still holds.
-        clock: for the life of tickets.
     """
 
-    def __init__(
-        self, service: DesktopService, tickets: TicketOffice, authenticator: Authenticator, clock: Clock
-    ) -> None:
-        self._service = service
-        self._tickets = tickets
+    def __init__(self, host: StreamHost, authenticator: Authenticator) -> None:
+        self._host = host
         self._authenticator = authenticator
-        self._clock = clock
         self._streams: dict[asyncio.Event, Identity] = {}
 
     def sign_out(self, session: bytes) -> None:
         """Cut the streams of a web session and void its tickets."""
-        self._tickets.revoke(session)
+        self._host.revoke(session)
         for signed_out, identity in self._streams.items():
             if identity.session == session:
                 signed_out.set()
@@ -83,42 +75,42 @@ class Gateway:
         signed_out = asyncio.Event()
         self._streams[signed_out] = identity
         try:
-            ticket = await self._ticket(socket, identity)
-            if ticket is None:
+            secret = await self._ticket(socket)
+            if secret is None:
                 await _close(socket, Close.TICKET_REFUSED)
                 return
-            await _close(socket, await self._view(socket, ticket, signed_out, cookie))
+            await _close(socket, await self._view(socket, secret, identity, signed_out, cookie))
         except WebSocketDisconnect:
             pass
         finally:
             del self._streams[signed_out]
 
-    async def _ticket(self, socket: WebSocket, identity: Identity) -> Ticket | None:
-        """The first message must be ``{"ticket": ...}``; it is used up whatever comes of it."""
+    async def _ticket(self, socket: WebSocket) -> str | None:
+        """The first message must be ``{"ticket": ...}``."""
         try:
             async with asyncio.timeout(TICKET_WAIT_S):
                 text = await socket.receive_text()
             secret = json.loads(text)["ticket"] if len(text) <= TICKET_MAX_CHARS else None
         except (TimeoutError, ValueError, KeyError, TypeError, RecursionError):
             return None
-        if not isinstance(secret, str):
-            return None
-        return self._tickets.take(secret, identity.user, identity.session, self._clock.now_s())
+        return secret if isinstance(secret, str) else None
 
-    async def _view(self, socket: WebSocket, ticket: Ticket, signed_out: asyncio.Event, cookie: str | None) -> Close:
-        """Connect to the ghost and relay; `viewer_left` follows every `viewer_connecting`."""
+    async def _view(
+        self, socket: WebSocket, secret: str, identity: Identity, signed_out: asyncio.Event, cookie: str | None
+    ) -> Close:
+        """Connect to the ghost and relay; `left` follows every `connecting`."""
         try:
-            path = self._service.rfb_path(ticket.user, ticket.ghost, ticket.generation)
+            admitted = await self._host.admit(secret, identity.user, identity.session)
         except GhostdeskError as error:
             return Close.TICKET_REFUSED if isinstance(error, NotAllowed) else Close.GHOST_GONE
         try:
-            await self._service.viewer_connecting(ticket.ghost)
-            reader, writer = await _connect(path)
+            await self._host.connecting(admitted.ghost)
+            reader, writer = await _connect(admitted.path)
         except (GhostdeskError, OSError, TimeoutError) as error:
-            log.warning("ghost %s cannot be reached: %s", ticket.ghost, error)
-            await self._left(ticket)
+            log.warning("ghost %s cannot be reached: %s", admitted.ghost, error)
+            await self._left(admitted)
             return Close.GHOST_GONE
-        self._measure(socket, ticket)
+        self._measure(socket, admitted)
         try:
             await socket.send_text('{"ok":true}')
             how = await self._relay(socket, reader, writer, signed_out, cookie)
@@ -126,23 +118,23 @@ class Gateway:
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
-            await self._left(ticket)
-        if how is Close.DESKTOP_ENDED and await _answers(path):
+            await self._left(admitted)
+        if how is Close.DESKTOP_ENDED and await _answers(admitted.path):
             return Close.CUT
         return how
 
-    def _measure(self, socket: WebSocket, ticket: Ticket) -> None:
-        """From now on the service hears what the line to this browser is like."""
+    def _measure(self, socket: WebSocket, admitted: Admitted) -> None:
+        """From now on the host hears what the line to this browser is like."""
         link = getattr(socket.state, "link", None)
         if isinstance(link, MeasuredLink):
-            link.listener = lambda told: self._service.link_measured(ticket.user, ticket.ghost, told)
+            link.listener = lambda told: self._host.measured(admitted.user, admitted.ghost, told)
             link.tell(asyncio.get_running_loop().time())
 
-    async def _left(self, ticket: Ticket) -> None:
+    async def _left(self, admitted: Admitted) -> None:
         try:
-            await self._service.viewer_left(ticket.ghost)
+            await self._host.left(admitted.ghost)
         except GhostdeskError as error:
-            log.info("ghost %s is gone already: %s", ticket.ghost, error)
+            log.info("ghost %s is gone already: %s", admitted.ghost, error)
 
     async def _relay(
         self,

@@ -29,12 +29,20 @@ if TYPE_CHECKING:
         swap_wish,
     )
     from ghostdesk.wiring.service import REMEMBERED_LAUNCHES, Ghostdesk, assemble
-    from ghostdesk.wiring.store import open_as_it_is, open_settings_store, planner_turn, sole_control_plane, store_path
+    from ghostdesk.wiring.store import (
+        InUse,
+        open_as_it_is,
+        open_settings_store,
+        planner_turn,
+        sole_control_plane,
+        store_path,
+    )
 
 __all__ = [
     "HISTORY_WEEKS",
     "REMEMBERED_LAUNCHES",
     "Ghostdesk",
+    "InUse",
     "assemble",
     "calendar_options",
     "chosen_policy",
@@ -62,7 +70,7 @@ _HOMES = {
     "rules": "calendar_options chosen_policy gate_rules host_power_model link_rules pool_policy remote_source "
     "swap_wish",
     "service": "REMEMBERED_LAUNCHES Ghostdesk assemble",
-    "store": "open_as_it_is open_settings_store planner_turn sole_control_plane store_path",
+    "store": "InUse open_as_it_is open_settings_store planner_turn sole_control_plane store_path",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

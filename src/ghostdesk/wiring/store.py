@@ -18,6 +18,10 @@ from ghostdesk.store.sql import SqlStore
 from ghostdesk.store.sqlite import SqliteStore, find_damage, open_store
 
 
+class InUse(ConfigError):
+    """Another control plane holds the folders."""
+
+
 def store_path(settings: Settings) -> Path:
     """Where the embedded database is."""
     return settings.state.directory / "ghostdesk.db"
@@ -75,7 +79,7 @@ def planner_turn(store: Store) -> Turn | None:
 
 @contextlib.contextmanager
 def sole_control_plane(run_dir: Path) -> Iterator[None]:
-    """Hold the lock that says that one control plane runs on these folders; raises `ConfigError` when another does."""
+    """Hold the lock that says that one control plane runs on these folders; raises `InUse` when another does."""
     try:
         run_dir.mkdir(parents=True, exist_ok=True, mode=0o711)
         if (
@@ -96,7 +100,7 @@ def sole_control_plane(run_dir: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise ConfigError(
+        raise InUse(
             f"Another ghostdesk already runs with {run_dir}.",
             "Stop it, or give this one its own state.directory, state.run_directory and server.port.",
         ) from None
