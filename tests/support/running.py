@@ -44,7 +44,7 @@ class Running:
     """One ghostdesk process after another on the same folders; `database` and `name` where several share them."""
 
     def __init__(self, root: Path, *, database: str = "", name: str = "ghostdesk", **pool: int) -> None:
-        self.root = root
+        self.root, self.database = root, database
         self.state, self.run = root / "s", root / "r"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
