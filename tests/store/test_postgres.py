@@ -1,5 +1,6 @@
 """What is PostgreSQL's alone: one planner at a time, whatever is killed, and errors that name the cause."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from postgres_server import PostgresServer
 from sqlalchemy import text
 
-from ghostdesk.control.turn import await_turn, watch_turn
+from ghostdesk.control.turn import LOOK_EVERY_S, SETTLE_S, await_turn, watch_turn
 from ghostdesk.engines.virtual_time import QueueClock
 from ghostdesk.kernel.errors import ConfigError, Conflict, StoreError
 from ghostdesk.kernel.ids import UserId
@@ -122,7 +123,7 @@ async def test_whoever_stands_by_says_so_and_settles_before_planning() -> None:
     clock, said = QueueClock(0.0), []
     turn = _Turn(False, StoreError("The database cannot be reached.", ""), False, True)
     got = await clock.run(await_turn(turn, clock, lambda: False, said.append, beside=_inline))
-    assert got and clock.now_s() >= 2.0
+    assert got and clock.now_s() >= SETTLE_S > LOOK_EVERY_S
     assert said == ["another ghostdesk plans; this one stands by", "standing by: The database cannot be reached.",
                     "another ghostdesk plans; this one stands by"]  # fmt: skip
     at_once = QueueClock(0.0)
@@ -134,6 +135,17 @@ async def test_whoever_stands_by_says_so_and_settles_before_planning() -> None:
 async def test_a_lost_turn_is_told_once() -> None:
     clock, lost = QueueClock(0.0), []
     await clock.run(watch_turn(_Turn(True, True, False), clock, lambda: lost.append(True), beside=_inline))
+    assert lost == [True]
+
+
+async def test_a_turn_that_nobody_can_tell_of_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ghostdesk.control.turn.ANSWER_WITHIN_S", 0.05)
+    lost: list[bool] = []
+
+    async def silent(_work: Callable[[], bool]) -> bool:
+        return await asyncio.get_running_loop().create_future()
+
+    await watch_turn(_Turn(True), QueueClock(0.0), lambda: lost.append(True), beside=silent)
     assert lost == [True]
 
 

@@ -43,7 +43,9 @@ def wait_for(true: Callable[[], Any], timeout_s: float = 30.0, what: str = "it")
 class Running:
     """One ghostdesk process after another on the same folders; `database` and `name` where several share them."""
 
-    def __init__(self, root: Path, *, database: str = "", name: str = "ghostdesk", **pool: int) -> None:
+    def __init__(
+        self, root: Path, *, database: str = "", name: str = "ghostdesk", engine: str = "", **pool: int
+    ) -> None:
         self.root, self.database = root, database
         self.state, self.run = root / "s", root / "r"
         with socket.socket() as probe:
@@ -56,7 +58,7 @@ class Running:
         self.config.write_text(
             f"[server]\nport = {self.port}\n[state]\ndirectory = '{self.state}'\nrun_directory = '{self.run}'\n{shared}"
             "[forecast]\ntick_s = 0.5\n"
-            "[engine]\nghosts_yield = false\n"  # the same: ghosts that yield get ready late on a busy machine
+            f"[engine]\nghosts_yield = false\n{engine}"  # the same: ghosts that yield get ready late on a busy machine
             f"{GATE_OPEN}\n"  # whatever runs beside the tests
             "[pool]\n" + "".join(f"{k} = {v}\n" for k, v in settings.items())
         )

@@ -7,9 +7,10 @@ import json
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,6 @@ pytestmark = [
     pytest.mark.desktop,
     pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}"),
 ]
-Told = Callable[[str, object], None]
 PLANNER_LOCK = 0x67686F74
 SERVING = "this one stands by"
 
@@ -91,7 +91,8 @@ def pair(postgres: PostgresServer) -> Iterator[tuple[Running, Running]]:
     """One that plans, and one that stands by, on the same folders and database."""
     root, address = Path(tempfile.mkdtemp(prefix="gdr-")), postgres.new_database()
     root.chmod(0o711)
-    both = tuple(Running(root, database=address, name=name, floor=1, ceiling=3) for name in ("one", "two"))
+    alone = 'network = "isolated"\n'
+    both = tuple(Running(root, database=address, name=n, engine=alone, floor=1, ceiling=3) for n in ("one", "two"))
     try:
         both[0].start()
         both[1].start(wait=False)
@@ -147,20 +148,36 @@ def asked(database: str, query: TextClause, **values: int) -> object:
     return found
 
 
+def opened(client: httpx.Client) -> dict[str, Any]:
+    """The person's desktop; a busy machine may need more than one try."""
+    answers: list[str] = []
+
+    def tried() -> dict[str, Any] | None:
+        answer = client.post("/api/desktop/open")
+        answers.append(answer.text)
+        return answer.json() if answer.status_code == 200 else None
+
+    try:
+        found: dict[str, Any] = wait_for(tried, 60, "a desktop")
+    except AssertionError:
+        pytest.fail(f"no desktop: {answers[-1]}")
+    return found
+
+
 def stands_by(desk: Running) -> None:
     desk.start(wait=False)
     wait_for(lambda: SERVING in desk.said(), 40, "standing by in its turn")
 
 
 def test_somebody_works_on_while_planners_are_killed_cut_off_and_stopped(
-    pair: tuple[Running, Running], record_property: Told
+    pair: tuple[Running, Running],
 ) -> None:
-    """How long the fail-over took stands in pytest's --junitxml file, as `failover_s`."""
+    """With ``pytest -s`` it says how long the fail-over took."""
     one, two = pair
     at_one = one.sign_in("alice")
     alice = elsewhere(at_one, two)
     assert alice.get("/api/me").json()["user"] == "alice", "a session is good at each replica"
-    handle = alice.post("/api/desktop/open").json()
+    handle = opened(alice)
     assert handle["active"]
     assert at_one.post("/api/desktop/open").json()["ghost"] == handle["ghost"], "one desktop, whichever is asked"
     wanted = {"ghost": handle["ghost"], "generation": handle["generation"]}
@@ -168,7 +185,7 @@ def test_somebody_works_on_while_planners_are_killed_cut_off_and_stopped(
     first = one.record(handle["ghost"])["pid"]
     with screen(alice, two, handle, ticket) as shown:
         shown.painted()
-        _killed(one, two, shown, alice, handle, record_property)
+        _killed(one, two, shown, alice, handle)
         stands_by(one)
         back = elsewhere(alice, one)
         with screen(back, one, handle) as there:
@@ -184,14 +201,12 @@ def test_somebody_works_on_while_planners_are_killed_cut_off_and_stopped(
     assert two.record(handle["ghost"])["pid"] == first, "the very same desktop, all the time"
 
 
-def _killed(
-    planner: Running, other: Running, shown: Screen, alice: httpx.Client, handle: dict[str, Any], told: Told
-) -> None:
+def _killed(planner: Running, other: Running, shown: Screen, alice: httpx.Client, handle: dict[str, Any]) -> None:
     planner.kill()
     killed_s = time.monotonic()
     shown.painted()  # nobody plans, and the desktop answers
     again = alice.post("/api/desktop/open").json()
-    told("failover_s", round(time.monotonic() - killed_s, 2))
+    sys.stdout.write(f"\nfail-over: {time.monotonic() - killed_s:.2f} s from SIGKILL to an answer\n")
     assert (again["ghost"], again["path"]) == (handle["ghost"], "active")
     shown.painted()
     assert "took over" in other.said()

@@ -13,14 +13,14 @@ from ghostdesk.kernel.errors import StoreError
 
 log = logging.getLogger(__name__)
 ASK_EVERY_S = 0.25
-LOOK_EVERY_S = 1.0
+LOOK_EVERY_S = 0.5
 ANSWER_WITHIN_S = 2.5
 """A planner whose database does not answer for so long takes its turn for lost."""
 SETTLE_S = 2 * LOOK_EVERY_S
 """How long a new planner waits before it acts: one that lost its turn without dying has noticed by then.
 
 A connection that ends is noticed at the next look. One that falls silent is given up by the server after 3 s
-(`store.postgres`), by the planner within 3.5 s, and the next acts 5 s after it fell silent at the earliest.
+(`store.postgres`), by the planner within 3 s, and the next acts 4 s after it fell silent at the earliest.
 """
 
 
@@ -72,7 +72,7 @@ async def await_turn(
 
 
 async def watch_turn(turn: Turn, clock: Clock, lost: Callable[[], None], *, beside: Beside = asyncio.to_thread) -> None:
-    """Look every second whether the turn is still ours; call `lost` once when it is not, or nobody can say."""
+    """Look twice a second whether the turn is still ours; call `lost` once when it is not, or nobody can say."""
     with contextlib.suppress(TimeoutError):
         while await _in_time(beside(turn.holds)):
             await clock.sleep(LOOK_EVERY_S)

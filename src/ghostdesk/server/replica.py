@@ -216,7 +216,9 @@ class ReplicaStreams:
             self._own.revoke(session)
 
     async def tell(self) -> None:
-        """Tell the planner who looks; one that is away hears it the next time."""
+        """Tell the planner who looks, unless that is us; one that is away hears it the next time."""
+        if self._own is not None:
+            return
         lines = [{"user": u, "ghost": g, "link": asdict(line)} for (u, g), line in self._lines.items()]
         self._lines.clear()
         told = {"replica": self._link.replica, "viewers": dict(self._viewers), "lines": lines}
