@@ -18,7 +18,7 @@ EVERYTHING = "all"
 """Stands for all sources in the table of deletions."""
 EVENT_COLUMNS = ("key", "time_s", "kind", "user", "app", "desktop", "value", "detail", "source")
 EventRow = tuple[bytes, float, str, str | None, str | None, str | None, float | None, str | None, str]
-_SOURCE_OF_KIND = {kind.value: source.value for kind, source in SOURCE_OF.items()}
+SOURCE_OF_KIND = {kind.value: source.value for kind, source in SOURCE_OF.items()}
 
 
 def stored_key(event: UsageEvent) -> bytes:
@@ -82,6 +82,6 @@ def _may_stay(row: EventRow, deleted: dict[tuple[str, str], float], refused: Ite
     user = row[3]
     if user is None:
         return True
-    source = _SOURCE_OF_KIND.get(row[2], "")
+    source = SOURCE_OF_KIND.get(row[2], "")
     before_s = max(deleted.get((user, EVERYTHING), float("-inf")), deleted.get((user, source), float("-inf")))
     return row[1] > before_s and (user, source) not in refused

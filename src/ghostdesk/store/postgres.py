@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ghostdesk.kernel.errors import ConfigError, Conflict, StoreError
-from ghostdesk.store.event_rows import EVENT_COLUMNS, EventRow
+from ghostdesk.store.event_rows import EVENT_COLUMNS, EVERYTHING, SOURCE_OF_KIND, EventRow
 from ghostdesk.store.migrations import migrate
 from ghostdesk.store.schema import metadata
 from ghostdesk.store.sql import SqlStore
@@ -43,11 +43,21 @@ _STAGE = (
     "FROM events WITH NO DATA"
 )
 """Once a connection: a new table for each second's events would fill PostgreSQL's catalogue."""
-_COPY = f"COPY incoming ({_COLUMNS}) FROM STDIN"
-_MERGE = (
-    f"INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} FROM incoming "  # noqa: S608 - our own column names
-    "ON CONFLICT (key) DO NOTHING"
+_COPY = f"COPY incoming ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_TYPES = ("bytea", "float8", *["text"] * 4, "float8", *["text"] * 2)
+_SOURCES = ", ".join(f"('{kind}', '{source}')" for kind, source in SOURCE_OF_KIND.items())
+_MERGE = f"""
+INSERT INTO events ({_COLUMNS}) SELECT {_COLUMNS} FROM incoming AS new
+LEFT JOIN (VALUES {_SOURCES}) AS told (told_kind, told_source) ON told_kind = kind
+WHERE NOT EXISTS (
+  SELECT FROM deletions AS gone WHERE gone."user" = new."user" AND new.time_s <= gone.time_s
+  AND (gone.source = '{EVERYTHING}' OR gone.source = COALESCE(told_source, ''))
+) AND NOT EXISTS (
+  SELECT FROM consents AS choice WHERE choice."user" = new."user" AND choice.source = told_source AND NOT choice.allowed
 )
+ON CONFLICT (key) DO NOTHING
+"""  # noqa: S608 - our own names
+"""What is new and permitted (`event_rows.permitted`, in one statement)."""
 
 
 class PostgresStore(SqlStore):
@@ -93,22 +103,33 @@ class PostgresStore(SqlStore):
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
         with self._told(), self._engine.begin() as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
+            self._lock(connection)
             yield connection
+
+    @staticmethod
+    def _lock(connection: Connection) -> None:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITER_LOCK})
 
     def _insert(self, table: Table) -> Any:
         return postgresql.insert(table)
 
-    def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:
-        """By COPY into a table of this connection, and from there what is new."""
-        if not rows:
-            return 0
+    @contextmanager
+    def _taking_in(self, rows: Sequence[EventRow]) -> Iterator[tuple[Connection, Callable[[], int]]]:
+        """By COPY into a table of this connection, for which nobody waits, and from there what is new."""
+        with self._told(), self._engine.begin() as connection:
+            if rows:
+                self._stage(connection, rows)
+            self._lock(connection)
+            yield connection, lambda: connection.exec_driver_sql(_MERGE).rowcount if rows else 0
+
+    @staticmethod
+    def _stage(connection: Connection, rows: Sequence[EventRow]) -> None:
         connection.exec_driver_sql(_STAGE)
         driver: Any = connection.connection.driver_connection
         with driver.cursor() as cursor, cursor.copy(_COPY) as copy:
+            copy.set_types(_TYPES)
             for row in rows:
                 copy.write_row(row)
-        return connection.exec_driver_sql(_MERGE).rowcount
 
     def _alone(self, connection: Connection) -> None:
         others = text(

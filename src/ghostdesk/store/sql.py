@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 
 from sqlalchemy import Connection, delete, func, or_, select
 
 from ghostdesk.kernel.errors import Conflict, StoreError
 from ghostdesk.kernel.ids import GhostId, UserId
-from ghostdesk.store.event_rows import EventRow, event_of, event_row, permitted
+from ghostdesk.store.event_rows import EventRow, event_of, event_row
 from ghostdesk.store.migrations import SqlMigrations
 from ghostdesk.store.protocol import Claim, LaunchRecord, StoredUser
 from ghostdesk.store.schema import audit, claims, events, imports, launches, sign_in_links, users, web_sessions
@@ -24,8 +25,12 @@ _PAGE_ROWS = 10_000
 class SqlStore(SqlPersonal, SqlBookings, SqlMigrations):
     """All of `Store` but opening, checking and closing, over two ways to reach the database."""
 
-    def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:
-        """Insert the rows (in the order of `EVENT_COLUMNS`) whose key is new; returns how many were."""
+    def _taking_in(self, rows: Sequence[EventRow]) -> AbstractContextManager[tuple[Connection, Callable[[], int]]]:
+        """A writing transaction, and what inserts those of the rows that are new and permitted, and counts them.
+
+        Args:
+            rows: in the order of `EVENT_COLUMNS`. See `event_rows.permitted` for which may be written.
+        """
         raise NotImplementedError
 
     # events
@@ -36,8 +41,8 @@ class SqlStore(SqlPersonal, SqlBookings, SqlMigrations):
         What its user deleted or refused is passed over (see `event_rows.permitted`).
         """
         rows = [event_row(event) for event in new]  # outside the transaction, so that others wait less
-        with self._writing() as connection:
-            return self._insert_events(connection, permitted(connection, rows))
+        with self._taking_in(rows) as (_, insert):
+            return insert()
 
     def events(
         self,
@@ -106,8 +111,8 @@ class SqlStore(SqlPersonal, SqlBookings, SqlMigrations):
             set_={name: put.excluded[name] for name in values},
             where=~imports.c.complete & (imports.c.lines <= put.excluded.lines),
         )
-        with self._writing() as connection:
-            added = self._insert_events(connection, permitted(connection, rows))
+        with self._taking_in(rows) as (connection, insert):
+            added = insert()
             connection.execute(put)
             return added
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.sqlite import dialect, insert
 from sqlalchemy.exc import DBAPIError
 
 from ghostdesk.kernel.errors import StoreError
-from ghostdesk.store.event_rows import EVENT_COLUMNS, EventRow
+from ghostdesk.store.event_rows import EVENT_COLUMNS, EventRow, permitted
 from ghostdesk.store.migrations import migrate
 from ghostdesk.store.schema import events
 from ghostdesk.store.sql import SqlStore
@@ -93,6 +93,11 @@ class SqliteStore(SqlStore):
     def _writing(self) -> Iterator[Connection]:
         with _told(self.path), self._writer.begin() as connection:
             yield connection
+
+    @contextmanager
+    def _taking_in(self, rows: Sequence[EventRow]) -> Iterator[tuple[Connection, Callable[[], int]]]:
+        with self._writing() as connection:
+            yield connection, lambda: self._insert_events(connection, permitted(connection, rows))
 
     def _insert_events(self, connection: Connection, rows: Sequence[EventRow]) -> int:
         """Past SQLAlchemy's handling of parameters, which alone would take longer than the database does."""

@@ -113,5 +113,8 @@ class UsageEvent:
 
         `source` is left out, so that one log imported by two roads is still one event.
         """
-        parts = (f"{self.time_s:.3f}", self.kind, self.user, self.app, self.desktop, self.value, self.detail)
-        return hashlib.blake2b(repr(tuple(str(p) for p in parts)).encode(), digest_size=16).digest()
+        parts = (
+            f"{self.time_s:.3f}", str(self.kind), str(self.user), str(self.app),
+            str(self.desktop), str(self.value), str(self.detail),
+        )  # fmt: skip
+        return hashlib.blake2b(repr(parts).encode(), digest_size=16).digest()
