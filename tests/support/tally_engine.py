@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from pathlib import Path
 
 from ghostdesk.ghosts.commands import Destroy, EngineCommand, Outcome
@@ -12,7 +13,7 @@ FOLDERS = 5
 
 
 class Tally:
-    """Each build makes `FOLDERS` folders in `place`, waiting `pause_s` before each."""
+    """Each build makes `FOLDERS` folders in `place`, waiting `pause_s` before each; after two it starts a program."""
 
     def __init__(self, place: Path, pause_s: float = 0.0) -> None:
         self.place, self.pause_s = place, pause_s
@@ -27,5 +28,7 @@ class Tally:
             return Outcome(command, EngineError("It does not die.", "Wait."))
         for number in range(FOLDERS):
             await asyncio.sleep(self.pause_s)
+            if number == 2:
+                await asyncio.to_thread(subprocess.run, ["true"], check=True)
             (self.place / f"f{number}").mkdir()
         return Outcome(command)

@@ -40,6 +40,8 @@ class Conformance:
         in_memory: True where the desktops live in the memory of this process, which then cannot be killed.
         app: an application of the template, to be started hidden.
         crash_effects: the control plane is killed right before it touches the world for the n-th time: each n here.
+        crash_starts: the same in a build, but counted from the first program that it starts: what runs already, and may
+            not be on record yet.
         crash_after_s: and so long after a command began; for engines whose work is a conversation with a server.
         cancel_after_s: when a command is given up in the middle.
     """
@@ -51,7 +53,8 @@ class Conformance:
     remote: ClassVar[bool] = False
     in_memory: ClassVar[bool] = False
     app: ClassVar[AppId] = AppId("org.xfce.mousepad")
-    crash_effects: ClassVar[tuple[int, ...]] = (1, 5, 25)
+    crash_effects: ClassVar[tuple[int, ...]] = (1, 3, 12)
+    crash_starts: ClassVar[tuple[int, ...]] = (1,)
     crash_after_s: ClassVar[tuple[float, ...]] = ()
     cancel_after_s: ClassVar[float] = 0.1
 

@@ -55,13 +55,18 @@ _SIGNALS = frozenset({-9, -14})
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When the control plane dies: before the n-th effect (or wait), or so long after the command began."""
+    """When the control plane dies: before the n-th effect (or wait), or so long after the command began.
+
+    Effects count from the beginning or, with `started`, from the first program that is started.
+    """
 
     effect: int = 0
     after_s: float = 0.0
+    started: bool = False
 
     def __str__(self) -> str:
-        return f"killed at effect {self.effect}" if self.effect else f"killed after {self.after_s:g} s"
+        since = " of a started program" if self.started else ""
+        return f"killed at effect {self.effect}{since}" if self.effect else f"killed after {self.after_s:g} s"
 
 
 class CrashChecks(Conformance):
@@ -175,9 +180,10 @@ class CrashChecks(Conformance):
         self, make_engine: MakeEngine, command: EngineCommand, moment: Moment, finished: set[type]
     ) -> None:
         """A crash, unless an earlier one already came too late for a command of this type."""
-        if moment.effect and type(command) in finished:
+        counted = moment.effect > 0 and not moment.started
+        if counted and type(command) in finished:
             return
-        if not await self.crash(make_engine, command, moment) and moment.effect:
+        if not await self.crash(make_engine, command, moment) and counted:
             require(
                 moment.effect > 1,
                 f"{type(command).__name__} was done with no effect that Python tells of: "
@@ -190,8 +196,12 @@ class CrashChecks(Conformance):
         for number, effect in enumerate(self.crash_effects):
             if not finished.issuperset(commands):
                 yield number, Moment(effect=effect)
-        for number, after_s in enumerate(self.crash_after_s):
-            yield number, Moment(after_s=after_s)
+        starts = self.crash_starts if Build in commands and not self.in_memory else ()
+        others = [
+            *(Moment(n, started=True) for n in starts),
+            *(Moment(after_s=after_s) for after_s in self.crash_after_s),
+        ]
+        yield from enumerate(others)
 
     async def _at_most_once(self, engine: Engine, ghost: GhostId, moment: Moment) -> None:
         found = [one for one in await engine.observe() if one.ghost == ghost]
@@ -253,7 +263,9 @@ class _Abandoned:
 def _order(make_engine: MakeEngine, command: EngineCommand, moment: Moment) -> bytes | None:
     """What the child is told; None when `make_engine` cannot be handed over."""
     try:
-        return pickle.dumps((sys.path, pickle.dumps(make_engine), command, moment.effect, moment.after_s))
+        return pickle.dumps(
+            (sys.path, pickle.dumps(make_engine), command, moment.effect, moment.after_s, moment.started)
+        )
     except (pickle.PicklingError, TypeError, AttributeError):
         return None
 

@@ -24,6 +24,7 @@ _EFFECTS = frozenset({
     "os.posix_spawn", "os.remove", "os.rename", "os.rmdir", "os.setxattr", "os.symlink", "os.truncate", "os.utime",
     "socket.connect", "socket.sendmsg", "socket.sendto", "subprocess.Popen",
 })  # fmt: skip
+_STARTS = frozenset({"os.exec", "os.fork", "os.posix_spawn", "subprocess.Popen"})
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -33,21 +34,28 @@ def _touches(event: str, args: tuple[Any, ...]) -> bool:
     return event in _EFFECTS
 
 
-def _die_before(effect: int) -> None:
-    """Count effects from now on, and be dead before the n-th."""
+def _die_before(effect: int, started: bool) -> None:
+    """Count effects from now on, or from the first program that is started, and be dead before the n-th.
+
+    What is counted from a start are other effects than starts: one start may be told of twice.
+    """
     numbers, here = itertools.count(1), os.getpid()
+    counts = not started
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if _touches(event, args) and os.getpid() == here and next(numbers) == effect:
+        nonlocal counts
+        if started and event in _STARTS:
+            counts = True
+        elif counts and _touches(event, args) and os.getpid() == here and next(numbers) == effect:
             signal.raise_signal(signal.SIGKILL)
 
     sys.addaudithook(hook)
 
 
-async def _run(engine: Engine, command: EngineCommand, effect: int, after_s: float) -> None:
+async def _run(engine: Engine, command: EngineCommand, effect: int, after_s: float, started: bool) -> None:
     await engine.start()
     if effect:
-        _die_before(effect)
+        _die_before(effect, started)
     if after_s:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, after_s)
@@ -62,10 +70,10 @@ async def _run(engine: Engine, command: EngineCommand, effect: int, after_s: flo
 
 def main() -> None:
     """Read the order, and carry it out as far as that goes."""
-    path, pickled, command, effect, after_s = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own parent
+    path, pickled, command, effect, after_s, started = pickle.load(sys.stdin.buffer)  # noqa: S301 - from our own parent
     sys.path[:] = path
     engine = pickle.loads(pickled)()  # noqa: S301
-    asyncio.run(_run(engine, command, effect, after_s))
+    asyncio.run(_run(engine, command, effect, after_s, started))
 
 
 if __name__ == "__main__":

@@ -63,6 +63,9 @@ def _processes_that_name(folder: str) -> Iterator[str]:
 
 
 class TestLocalEngine(Local, EngineConformance):
+    crash_starts = (1, 10)
+    """The desktop runs and is not on record; and its way to the network."""
+
     @pytest.fixture
     def make_engine(self, desktop_host: None, open_dir: Path) -> MakeEngine:
         self.folder = open_dir
