@@ -35,6 +35,7 @@ def clones(
     Needs root and CRIU 4.1 or later (scripts/setup-criu).
     """
     settings = settings_of(config)
+    settings = replace(settings, engine=replace(settings.engine, ghosts_yield=False))
     load = os.getloadavg()[0]
     app, found = AppId(app_id), list[Trial]()
     missing: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 ABILITY = "clones of running desktops"
 FOLDER = "images"
 SETTLE_TIMEOUT_S = 60.0
+RETRY_S = 600.0
+"""The host may have been too busy for a ghost's priority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ class Clones:
         self._maker: ImageMaker | None = None
         self._stop = threading.Event()
         self._making: dict[Path, asyncio.Task[None]] = {}
-        self._failed: set[Path] = set()
+        self._failed_s: dict[Path, float] = {}
 
     def start(self, builder: Builder) -> Builder:
         """Look what the host can; returns the builder that restores ghosts from images, where it can."""
@@ -96,13 +99,15 @@ class Clones:
         return None if self._resting is None else self._resting.instead(command)
 
     def make_soon(self, template: DesktopTemplate, in_thread: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
-        """Have the template's image made beside everything else, if there is none; one that failed is not tried again
-        before the next start."""
+        """Have the template's image made beside everything else, if there is none; one that failed is tried again with
+        a desktop that is built `RETRY_S` later or more."""
         maker = self._maker
         if maker is None or self._stop.is_set():
             return
         place = maker.images.place(template)
-        if place in self._failed or any(not task.done() for task in self._making.values()):
+        failed_s = self._failed_s.get(place)
+        too_soon = failed_s is not None and time.monotonic() - failed_s < RETRY_S
+        if too_soon or any(not task.done() for task in self._making.values()):
             return
 
         async def make() -> None:
@@ -115,7 +120,7 @@ class Clones:
         try:
             maker.make(template)
         except (GhostdeskError, OSError) as error:
-            self._failed.add(place)
+            self._failed_s[place] = time.monotonic()
             maker.images.problem = str(error)
             log.warning("no image of the template %s: %s", template.template, error)
 
