@@ -9,6 +9,7 @@ import pytest
 
 from ghostdesk.engines.incus.api import MOST_AT_ONCE, IncusApi
 from ghostdesk.engines.incus.errors import (
+    Busy,
     ImageUnsuitable,
     NameTaken,
     NotTrusted,
@@ -65,6 +66,16 @@ async def test_what_makes_something_is_not_repeated(serve: Serve) -> None:
         await api.change("POST", "/1.0/instances", {})
     await api.close()
     assert len(serve.asked) == 1  # type: ignore[attr-defined]
+
+
+async def test_an_instance_that_is_busy_is_asked_again_unless_something_would_be_made(serve: Serve) -> None:
+    busy = {"type": "error", "error_code": 400, "error": "A matching non-reusable operation has now succeeded"}
+    api = IncusApi(serve([(400, busy), (200, _sync(None))]))
+    await api.change("PATCH", "/1.0/x", {})
+    serve([(400, busy), (200, _sync(None))])
+    with pytest.raises(Busy):
+        await api.change("POST", "/1.0/x", {})
+    await api.close()
 
 
 async def test_a_slow_server_is_said_to_be_slow_in_time(tmp_path: Path) -> None:
@@ -155,6 +166,7 @@ async def test_a_wrong_address_or_certificate_is_said(tmp_path: Path) -> None:
         (400, "Instance limit reached in project", InsufficientCapacity, "project"),
         (400, "Reached maximum number of instances in project", InsufficientCapacity, "project"),
         (400, 'Instance "x" already exists', NameTaken, "Rename"),
+        (400, 'Instance is busy running a "start" operation', Busy, "again"),
         (400, "Requested architecture isn't supported by this host", ImageUnsuitable, "--architecture"),
         (400, "No online cluster members available", Unreachable, "cluster list"),
         (500, "boom", EngineError, "log"),

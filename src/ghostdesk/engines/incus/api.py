@@ -19,7 +19,7 @@ from urllib.parse import quote
 import httpx
 
 from ghostdesk.engines.incus.backoff import ONCE, Backoff, retry_after_s
-from ghostdesk.engines.incus.errors import NotTrusted, Unreachable, WrongServer, error_of
+from ghostdesk.engines.incus.errors import Busy, NotTrusted, Unreachable, WrongServer, error_of
 from ghostdesk.kernel.errors import EngineError, MissingRequirement
 
 MOST_AT_ONCE = 8
@@ -106,10 +106,22 @@ class IncusApi:
             return (await self._call("GET", path, query, backoff=Backoff()))["metadata"]
 
     async def change(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Any:
-        """Change something and wait until it is done; raises as `get`, `InsufficientCapacity` and `NameTaken`."""
-        async with self._changes:
-            answer = await self._call(method, path, query, body=body, backoff=ONCE if method == "POST" else Backoff())
-            return await self._finished(answer)
+        """Change something and wait until it is done; raises as `get`, `InsufficientCapacity` and `NameTaken`.
+
+        While something else is being done with the same instance, what may be repeated waits and is tried again.
+        """
+        backoff = ONCE if method == "POST" else Backoff()
+        began_s, failures = time.monotonic(), 0
+        while True:
+            try:
+                async with self._changes:
+                    return await self._finished(await self._call(method, path, query, body=body, backoff=backoff))
+            except Busy:
+                failures += 1
+                pause_s = backoff.pause_s(failures, time.monotonic() - began_s, self._draw())
+                if pause_s is None:
+                    raise
+            await asyncio.sleep(pause_s)
 
     async def upload(self, path: str, content: bytes, headers: Mapping[str, str]) -> Any:
         """Send a file and wait until the server has taken it in."""

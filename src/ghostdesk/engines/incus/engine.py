@@ -16,6 +16,7 @@ from ghostdesk.engines.incus.api import IncusApi, instance_path
 from ghostdesk.engines.incus.errors import NameTaken
 from ghostdesk.engines.incus.fleet import Fleet
 from ghostdesk.engines.incus.importing import ServerImage
+from ghostdesk.engines.incus.parking import ELSEWHERE, Payload, call_back, park, parking_ability, payload_of
 from ghostdesk.engines.incus.reach import Reach
 from ghostdesk.engines.incus.render import (
     AGENT_UID,
@@ -36,9 +37,10 @@ from ghostdesk.engines.incus.render import (
 from ghostdesk.engines.incus.server import ServerSettings, api_from, check_storage, checked_server, ready_image
 from ghostdesk.engines.local.homes import make_home
 from ghostdesk.engines.local.launch import check_socket, rfb_answers
+from ghostdesk.engines.local.memory import swap_total_bytes
 from ghostdesk.engines.local.records import GhostPaths
 from ghostdesk.engines.local.sandbox import SandboxPlan, environment
-from ghostdesk.engines.protocol import PARKING, Ability, Endpoint, ObservedGhost
+from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
 from ghostdesk.ghosts.commands import (
     AttachHome,
     Build,
@@ -205,11 +207,13 @@ class IncusEngine:
             case Thaw():
                 return await self._state(command.ghost, "unfreeze", "Running")
             case ReclaimMemory():
-                await self._living(command.ghost)
-                return {"reclaimed_bytes": 0.0, "why": "the API has no call that pushes memory out"}
+                payload = await self._payload(command.ghost)
+                if payload is None:
+                    return {"reclaimed_bytes": 0.0, "why": ELSEWHERE}
+                return await asyncio.to_thread(park, payload)
             case CallBackMemory():
-                await self._living(command.ghost)
-                return {"called_back_bytes": 0.0}
+                payload = await self._payload(command.ghost)
+                return await asyncio.to_thread(call_back, payload.pids if payload is not None else ())
             case Destroy():
                 await self._destroy(command.ghost)
                 return {}
@@ -224,6 +228,19 @@ class IncusEngine:
                 "Rename or remove it (`incus rename`), or use another engine.project.",
             )
         return found
+
+    async def _payload(self, ghost: GhostId) -> Payload | None:
+        """The ghost's processes, where they are on this machine."""
+        name = str((await self._living(ghost))["name"])
+        if not self._here:
+            return None
+        state = await self._api.get(instance_path(name, "/state"))
+        return await asyncio.to_thread(payload_of, state, name)
+
+    @property
+    def _here(self) -> bool:
+        """Whether the server is on this machine."""
+        return self._reach is None and self._api.address.startswith("/")
 
     async def _living(self, ghost: GhostId) -> dict[str, Any]:
         try:
@@ -394,10 +411,7 @@ class IncusEngine:
         cluster = bool(told.get("server_clustered"))
         return (
             Ability("server", bool(self._server), f"{name}, {'a cluster' if cluster else 'one machine'}", "Start it."),
-            Ability(
-                PARKING, False, "a frozen instance keeps its memory: the API has no call that pushes it out",
-                "Use the local engine where parking matters.",
-            ),
+            parking_ability(here=self._here, swap_bytes=swap_total_bytes()),
             Ability(
                 "network", bool(self._network), self._network or "none: desktops are isolated",
                 "Set engine.network_name to a network of the server.",

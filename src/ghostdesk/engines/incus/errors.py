@@ -30,6 +30,13 @@ class ImageUnsuitable(MissingRequirement):
     code = "image"
 
 
+class Busy(EngineError):
+    """Something else is being done with the instance in this moment; a moment later it can be asked again."""
+
+    code = "busy"
+    retry_after_s = 2.0
+
+
 class NameTaken(EngineError):
     """Something that is not ours has the name already; it is left alone."""
 
@@ -39,6 +46,7 @@ class NameTaken(EngineError):
 
 _NO_ROOM = ("no space left", "disk full", "not enough", "disk quota exceeded")
 _QUOTA = ("quota", "limit reached", "reached maximum", "exceeds project", "project limits", "would exceed", "maximum")
+_BUSY = ("is busy running", "matching non-reusable operation", "already running a", "database is locked")
 _MOST_CHARACTERS = 320
 _TRUST_MEND = "Have it trust our certificate: `incus config trust add-certificate FILE`."
 
@@ -57,6 +65,8 @@ def error_of(code: int, said: str, what: str) -> EngineError:  # noqa: PLR0911 -
             f"A quota of the server is reached: {said}{where}.",
             "Raise the limits of the project (`incus project edit`), or set engine.project.",
         )
+    if any(word in low for word in _BUSY):
+        return Busy(f"The instance is busy: {said}{where}.", "It is tried again.")
     if "already exists" in low or "already in use" in low:
         return NameTaken(f"The name is taken: {said}{where}.", "Rename or remove what has it, if nobody needs it.")
     if "architecture" in low:
