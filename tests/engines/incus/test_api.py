@@ -169,6 +169,7 @@ async def test_a_wrong_address_or_certificate_is_said(tmp_path: Path) -> None:
         (400, 'Instance is busy running a "start" operation', Busy, "again"),
         (400, "Requested architecture isn't supported by this host", ImageUnsuitable, "--architecture"),
         (400, "No online cluster members available", Unreachable, "cluster list"),
+        (500, "No suitable cluster member could be found", Unreachable, "cluster list"),
         (500, "boom", EngineError, "log"),
     ],
 )

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ghostdesk.engines.incus.errors import ImageUnsuitable
 from ghostdesk.engines.incus.image import fingerprint, thin_image
+from ghostdesk.engines.incus.importing import ServerImage
 from ghostdesk.engines.incus.render import (
     InstancePlan,
     host_uid,
@@ -18,19 +20,21 @@ from ghostdesk.engines.incus.render import (
     observed,
     root_device,
 )
+from ghostdesk.engines.incus.server import check_kind, runs_machines
 from ghostdesk.engines.incus.states import Usage
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.ids import GhostId, TemplateId
 from ghostdesk.kernel.resources import MIB, Priority, Resources
 
 G = GhostId("g1a2b3c4d")
-PLAN = InstancePlan("0a1b2c", "f" * 64, "desks", "lan", Path("/run/gd"), ("/usr",), {"LANG": "C.UTF-8"})
+PLAN = InstancePlan("0a1b2c", "f" * 64, "desks", "lan", Path("/run/gd"), ("/usr",), False, {"LANG": "C.UTF-8"})
 LIMITS = Resources(0.5, 1024 * MIB, 0.0, 12.5e6, 100e6)
 
 
 def test_an_instance_is_asked_for_with_everything_that_limits_it() -> None:
     body = instance_request(PLAN, G, DesktopTemplate(TemplateId("office"), 1280, 800), LIMITS)
     assert body["name"] == "gd-0a1b2c-g1a2b3c4d"
+    assert body["type"] == "container"
     assert body["source"] == {"type": "image", "fingerprint": "f" * 64}
     assert body["config"] == {
         "user.ghostdesk.pool": "0a1b2c",
@@ -69,6 +73,31 @@ def test_isolated_templates_and_lifted_limits() -> None:
     }
     assert root_device("desks", Resources()) == {"type": "disk", "path": "/", "pool": "desks"}
     assert network_device("lan", Resources()) == {"type": "nic", "network": "lan", "name": "eth0"}
+
+
+def test_a_virtual_machine_is_asked_for_with_limits_that_it_can_have() -> None:
+    plan = InstancePlan("0a1b2c", "f" * 64, "desks", "lan", None, (), True, {"LANG": "C.UTF-8"})
+    body = instance_request(
+        plan, G, DesktopTemplate(TemplateId("office"), 1280, 800), Resources(1.5, 2048 * MIB, 0, 1e6)
+    )
+    assert body["type"] == "virtual-machine"
+    assert body["config"]["limits.cpu"] == "2" and body["config"]["limits.memory"] == str(2048 * MIB)
+    assert body["config"]["security.secureboot"] == "false"
+    assert not {"limits.cpu.allowance", "limits.cpu.priority", "limits.processes"} & body["config"].keys()
+    assert body["devices"].keys() == {"root", "eth0"}  # no socket of the host can be seen in there
+    lifted = limit_keys(Resources(), Priority.PERSON, machine=True)
+    assert lifted == {"limits.cpu": "", "limits.memory": ""}
+
+
+def test_virtual_machines_need_a_server_that_runs_them_and_the_api() -> None:
+    image = ServerImage("f", machine=True)
+    with pytest.raises(ImageUnsuitable, match="cannot run") as told:
+        check_kind(image, "x", runs_machines({"driver": "lxc"}), over_api=True)
+    assert "/dev/kvm" in told.value.mend
+    with pytest.raises(ImageUnsuitable, match="no sockets"):
+        check_kind(image, "x", runs_machines({"driver": "lxc | qemu"}), over_api=False)
+    check_kind(image, "x", runs_machines({"driver": "lxc | qemu"}), over_api=True)
+    check_kind(ServerImage("f"), "x", False, over_api=False)
 
 
 def test_the_host_s_uid_of_a_desktop_s_user() -> None:

@@ -34,7 +34,14 @@ from ghostdesk.engines.incus.render import (
     network_device,
     root_device,
 )
-from ghostdesk.engines.incus.server import ServerSettings, api_from, check_storage, checked_server, ready_image
+from ghostdesk.engines.incus.server import (
+    ServerSettings,
+    api_from,
+    check_storage,
+    checked_server,
+    ready_image,
+    runs_machines,
+)
 from ghostdesk.engines.local.homes import make_home
 from ghostdesk.engines.local.launch import check_socket, rfb_answers
 from ghostdesk.engines.local.memory import swap_total_bytes
@@ -64,6 +71,7 @@ FOLDER, API = "folder", "api"
 BUILDS_AT_ONCE = 4
 _STATE_TIMEOUT_S = 30
 _READ_EVERY_S = 0.02
+_LOOK_EVERY_S = 0.5
 
 
 class IncusEngine:
@@ -143,7 +151,7 @@ class IncusEngine:
         await check_storage(self._api, self._storage)
         for folder, mode in ((self._state_dir, 0o711), (self._homes_dir, 0o711), (self._run_dir, 0o711)):
             folder.mkdir(mode=mode, parents=True, exist_ok=True)
-        self._found = await ready_image(self._api, self._image, self._server)
+        self._found = await ready_image(self._api, self._image, self._server, over_api=self._reach is not None)
         seen_there = self._run_dir if self._reach is None else None
         self._plan = InstancePlan(
             self._pool,
@@ -152,6 +160,7 @@ class IncusEngine:
             self._network,
             seen_there,
             self._found.binds,
+            self._found.machine,
             self._variables(),
         )
         await self._fleet.start(self._server)
@@ -282,10 +291,14 @@ class IncusEngine:
             uid = await self._start_beside(ghost, run)
         else:
             uid = os.geteuid()
+            if self.plan.machines:  # files go in by its own agent, once it has booted
+                await self._turn_on(name)
+                await self._until_booted(name)
             await self._api.put_file(name, "/run/ghost", None, INSIDE_UID, 0o700)
             token = (run / "agent.token").read_bytes()
             await self._api.put_file(name, "/run/ghost/agent.token", token, INSIDE_UID, 0o400)
-            await self._turn_on(name)
+            if not self.plan.machines:
+                await self._turn_on(name)
             await self._reach.open(ghost, name, run)
         await self._api.change("PATCH", instance_path(name), {"config": {AGENT_UID: str(uid)}})
         self._uids[ghost] = uid
@@ -307,6 +320,17 @@ class IncusEngine:
             os.chown(run, 0, really)
             os.chown(run / "agent.token", really, really)
         return really
+
+    async def _until_booted(self, name: str) -> None:
+        """Wait for the server's agent in a virtual machine, which says how many processes there are."""
+        deadline_s = time.monotonic() + self._build_timeout_s
+        while int((await self._api.get(instance_path(name, "/state"))).get("processes") or 0) <= 0:
+            if time.monotonic() > deadline_s:
+                raise BuildFailed(
+                    f"The virtual machine did not boot within {self._build_timeout_s:g} s.",
+                    "Raise engine.build_timeout_s; its image needs the agent of Incus or LXD.",
+                )
+            await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _turn_on(self, name: str) -> None:
         state = {"action": "start", "timeout": _STATE_TIMEOUT_S}
@@ -337,7 +361,9 @@ class IncusEngine:
             return {"attached": "already"}
         home = self._homes_dir / user
         if not home.exists():
-            await asyncio.to_thread(make_home, home, host_uid(instance))
+            # A virtual machine sees the host's own uids.
+            uid = INSIDE_UID if instance.get("type") == "virtual-machine" else host_uid(instance)
+            await asyncio.to_thread(make_home, home, uid)
         changed = {"config": {OWNER: user}, "devices": {"home": home_device(home)}}
         await self._api.change("PATCH", instance_path(instance["name"]), changed)
         return {"attached": "bound"}
@@ -350,7 +376,8 @@ class IncusEngine:
             devices["eth0"] = network_device(self._network, command.limits)
         elif command.limits.network_bytes_per_s:
             missing.append("network")
-        body: Mapping[str, Any] = {"config": limit_keys(command.limits, command.priority), "devices": devices}
+        limits = limit_keys(command.limits, command.priority, machine=instance.get("type") == "virtual-machine")
+        body: Mapping[str, Any] = {"config": limits, "devices": devices}
         await self._api.change("PATCH", instance_path(instance["name"]), body)
         return {"not_limited": ", ".join(missing)} if missing else {}
 
@@ -411,6 +438,11 @@ class IncusEngine:
         cluster = bool(told.get("server_clustered"))
         return (
             Ability("server", bool(self._server), f"{name}, {'a cluster' if cluster else 'one machine'}", "Start it."),
+            Ability(
+                "virtual machines", runs_machines(told),
+                "by an image for them; not run by ghostdesk's own tests" if runs_machines(told) else "containers alone",
+                "The server's host needs /dev/kvm and QEMU.",
+            ),
             parking_ability(here=self._here, swap_bytes=swap_total_bytes()),
             Ability(
                 "network", bool(self._network), self._network or "none: desktops are isolated",

@@ -78,7 +78,7 @@ def error_of(code: int, said: str, what: str) -> EngineError:  # noqa: PLR0911 -
         return NotFound(f"The server does not know it: {said}{where}.", "It was removed, or never made.")
     if code in (401, 403):
         return NotTrusted(f"The server refuses us: {said}{where}.", _TRUST_MEND)
-    if any(word in low for word in ("no online", "offline", "connection refused", "i/o timeout")):
+    if any(word in low for word in ("no online", "no suitable cluster member", "offline", "connection refused", "i/o timeout")):
         return Unreachable(f"A member of the cluster does not answer: {said}{where}.", "See `incus cluster list`.")
     return EngineError(f"The server could not do it: {said}{where}.", "See the server's log.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ class InstancePlan:
         network: the server's network that they are connected to; empty for none.
         run_dir: the folder whose subfolders hold the desktops' sockets; None where the servers do not see it.
         binds: folders of the host that they see read-only, at the same place.
+        machines: they are virtual machines, not containers.
     """
 
     pool: str
@@ -42,6 +44,7 @@ class InstancePlan:
     network: str
     run_dir: Path | None
     binds: tuple[str, ...] = ()
+    machines: bool = False
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,30 +76,43 @@ def instance_request(
         "GHOSTDESK_GHOST": ghost,
         "GHOSTDESK_GEOMETRY": f"{template.width_px}x{template.height_px}",
     }
+    kind: dict[str, str] = {"limits.processes": str(_PROCESSES), "security.nesting": "false"}
+    if plan.machines:
+        kind = {"security.secureboot": "false"}
     return {
         "name": instance_name(plan.pool, ghost),
+        "type": "virtual-machine" if plan.machines else "container",
         "source": {"type": "image", "fingerprint": plan.image},
         "profiles": [],
         "config": {
             POOL: plan.pool,
             TEMPLATE: template.template,
-            "limits.processes": str(_PROCESSES),
-            "security.nesting": "false",
             "boot.autostart": "false",
+            **kind,
             **{f"environment.{name}": value for name, value in variables.items()},
-            **limit_keys(limits, Priority.GHOST),
+            **limit_keys(limits, Priority.GHOST, machine=plan.machines),
         },
         "devices": devices,
     }
 
 
-def limit_keys(limits: Resources, priority: Priority) -> dict[str, str]:
-    """Limits as configuration keys; an empty value takes a limit away (instance options, "Resource limits")."""
+def limit_keys(limits: Resources, priority: Priority, *, machine: bool = False) -> dict[str, str]:
+    """Limits as configuration keys; an empty value takes a limit away (instance options, "Resource limits").
+
+    A virtual machine has whole processors and a fixed memory, and both are changed live: processors are plugged, memory
+    is taken and given by a balloon. It has no share of a processor and no priority.
+    """
+    memory = str(int(limits.memory_bytes)) if limits.memory_bytes else ""
+    if machine:
+        return {
+            "limits.cpu": str(max(1, math.ceil(limits.cpu_cores))) if limits.cpu_cores else "",
+            "limits.memory": memory,
+        }
     quota_ms = max(1, round(limits.cpu_cores * _PERIOD_MS))
     return {
         "limits.cpu.allowance": f"{quota_ms}ms/{_PERIOD_MS}ms" if limits.cpu_cores else "",
         "limits.cpu.priority": "10" if priority is Priority.PERSON else "0",
-        "limits.memory": str(int(limits.memory_bytes)) if limits.memory_bytes else "",
+        "limits.memory": memory,
     }
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ghostdesk.engines.images.files import runtime_version
 from ghostdesk.engines.incus import image as images
 from ghostdesk.engines.incus.api import IncusApi
-from ghostdesk.engines.incus.errors import NotTrusted, WrongServer
+from ghostdesk.engines.incus.errors import ImageUnsuitable, NotTrusted, WrongServer
 from ghostdesk.engines.incus.importing import ServerImage, find_image
 from ghostdesk.kernel.errors import MissingRequirement, NotFound
 
@@ -118,11 +118,33 @@ async def check_storage(api: IncusApi, pool: str) -> None:
         )
 
 
-async def ready_image(api: IncusApi, wanted: str, told: Mapping[str, Any]) -> ServerImage:
+def runs_machines(environment: Mapping[str, Any]) -> bool:
+    """Whether the server can run virtual machines, by the drivers that it names."""
+    return "qemu" in str(environment.get("driver", ""))
+
+
+def check_kind(image: ServerImage, wanted: str, can_run: bool, *, over_api: bool) -> None:
+    """Raise `ImageUnsuitable` for an image of virtual machines where they cannot run, or could not be reached."""
+    if not image.machine:
+        return
+    if not can_run:
+        raise ImageUnsuitable(
+            f"Image {wanted!r} is for virtual machines, which the server cannot run.",
+            "Its host needs /dev/kvm and QEMU; or set engine.image to one for containers.",
+        )
+    if not over_api:
+        raise ImageUnsuitable(
+            f"Image {wanted!r} is for virtual machines, which see no sockets of the host.", 'Set engine.reach = "api".'
+        )
+
+
+async def ready_image(api: IncusApi, wanted: str, told: Mapping[str, Any], *, over_api: bool = False) -> ServerImage:
     """The image that ghosts are made from: the one that is wanted, or one of our own, which is brought there."""
+    environment = told.get("environment") or {}
     if wanted:
-        machines = frozenset((told.get("environment") or {}).get("architectures") or ())
-        return await find_image(api, wanted, machines)
+        found = await find_image(api, wanted, frozenset(environment.get("architectures") or ()))
+        check_kind(found, wanted, runs_machines(environment), over_api=over_api)
+        return found
     content = await asyncio.to_thread(images.thin_image)
     print_of = images.fingerprint(content)
     try:
