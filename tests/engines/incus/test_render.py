@@ -110,14 +110,14 @@ def test_the_host_s_uid_of_a_desktop_s_user() -> None:
 
 @given(
     st.text(max_size=40),
-    st.sampled_from(["Running", "Frozen", "Stopped", "Error", ""]),
+    st.sampled_from(["Running", "Frozen", "Freezing", "Stopped", "Error", ""]),
     st.none() | st.text(max_size=8),
 )
 def test_whatever_is_listed_is_read_or_passed_over(name: str, status: str, owner: str | None) -> None:
     config = {} if owner is None else {"user.ghostdesk.owner": owner}
     seen = observed({"name": name, "status": status, "config": config}, "0a1b2c", Usage(7, 1.5))
     if seen is not None:
-        assert seen.alive == (status in ("Running", "Frozen")) and seen.frozen == (status == "Frozen")
+        assert seen.alive == (status in ("Running", "Frozen", "Freezing")) and seen.frozen == (status == "Frozen")
         assert (seen.memory_bytes, seen.cpu_s) == (7, 1.5)
 
 

@@ -108,9 +108,10 @@ class IncusApi:
     async def change(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Any:
         """Change something and wait until it is done; raises as `get`, `InsufficientCapacity` and `NameTaken`.
 
-        While something else is being done with the same instance, what may be repeated waits and is tried again.
+        While something else is being done with the same instance, what changes it waits and is tried again.
         """
         backoff = ONCE if method == "POST" else Backoff()
+        patience = backoff if method in ("PUT", "PATCH") else ONCE
         began_s, failures = time.monotonic(), 0
         while True:
             try:
@@ -118,7 +119,7 @@ class IncusApi:
                     return await self._finished(await self._call(method, path, query, body=body, backoff=backoff))
             except Busy:
                 failures += 1
-                pause_s = backoff.pause_s(failures, time.monotonic() - began_s, self._draw())
+                pause_s = patience.pause_s(failures, time.monotonic() - began_s, self._draw())
                 if pause_s is None:
                     raise
             await asyncio.sleep(pause_s)

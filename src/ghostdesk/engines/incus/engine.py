@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ghostdesk.engines.incus.api import IncusApi, instance_path
-from ghostdesk.engines.incus.errors import NameTaken
+from ghostdesk.engines.incus.errors import Busy, NameTaken
 from ghostdesk.engines.incus.fleet import Fleet
 from ghostdesk.engines.incus.importing import ServerImage
 from ghostdesk.engines.incus.parking import ELSEWHERE, Payload, call_back, park, parking_ability, payload_of
@@ -24,6 +25,7 @@ from ghostdesk.engines.incus.render import (
     INSIDE_UID,
     OWNER,
     POOL,
+    SETTLED,
     InstancePlan,
     ghost_of,
     home_device,
@@ -42,8 +44,8 @@ from ghostdesk.engines.incus.server import (
     ready_image,
     runs_machines,
 )
+from ghostdesk.engines.incus.starting import STATE_TIMEOUT_S, Starter
 from ghostdesk.engines.local.homes import make_home
-from ghostdesk.engines.local.launch import check_socket, rfb_answers
 from ghostdesk.engines.local.memory import swap_total_bytes
 from ghostdesk.engines.local.records import GhostPaths
 from ghostdesk.engines.local.sandbox import SandboxPlan, environment
@@ -69,9 +71,10 @@ from ghostdesk.kernel.resources import Resources
 Facts = dict[str, float | str]
 FOLDER, API = "folder", "api"
 BUILDS_AT_ONCE = 4
-_STATE_TIMEOUT_S = 30
+
 _READ_EVERY_S = 0.02
 _LOOK_EVERY_S = 0.5
+_REMOVALS = 6
 
 
 class IncusEngine:
@@ -164,7 +167,7 @@ class IncusEngine:
             self._variables(),
         )
         await self._fleet.start(self._server)
-        await self._find_ghosts()
+        await self._note(await self._fleet.instances_now())
 
     def _variables(self) -> dict[str, str]:
         nowhere = Path("/nonexistent")
@@ -180,7 +183,9 @@ class IncusEngine:
 
     async def observe(self) -> Sequence[ObservedGhost]:
         """Every instance of ours, alive or not, on every member."""
-        return await self._fleet.observe()
+        listed = await self._fleet.instances()
+        await self._note(listed)
+        return self._fleet.observed(listed)
 
     async def apply(self, command: EngineCommand) -> Outcome:
         """Carry out one command; commands for one ghost one after another."""
@@ -196,6 +201,8 @@ class IncusEngine:
             failed = EngineError(f"{type(command).__name__} of ghost {command.ghost} failed: {error}.")
             return Outcome(command, failed, time.perf_counter() - started_s)
         finally:
+            if not isinstance(command, SetLimits | CacheTemplate):  # these change nothing that is observed
+                self._fleet.changed(instance_name(self._pool, command.ghost))
             if isinstance(command, Destroy) and not lock.locked():
                 self._locks.pop(command.ghost, None)
 
@@ -252,22 +259,32 @@ class IncusEngine:
         return self._reach is None and self._api.address.startswith("/")
 
     async def _living(self, ghost: GhostId) -> dict[str, Any]:
-        try:
-            instance = await self._instance(ghost)
-        except NotFound:
-            raise NotFound(f"There is no ghost {ghost} on the server.", "It was destroyed, or never built.") from None
-        if instance["status"] not in ("Running", "Frozen"):
-            raise NotFound(f"Ghost {ghost} is {str(instance['status']).lower()}.", "Destroy it and build another.")
-        return instance
+        deadline_s = time.monotonic() + STATE_TIMEOUT_S
+        while True:
+            try:
+                instance = await self._instance(ghost)
+            except NotFound:
+                raise NotFound(
+                    f"There is no ghost {ghost} on the server.", "It was destroyed, or never built."
+                ) from None
+            if instance["status"] in SETTLED:
+                return instance
+            if instance["status"] not in ALIVE:
+                raise NotFound(f"Ghost {ghost} is {str(instance['status']).lower()}.", "Destroy it and build another.")
+            if time.monotonic() > deadline_s:
+                raise EngineError(f"Ghost {ghost} stays {str(instance['status']).lower()}.", "Destroy it.")
+            await asyncio.sleep(_READ_EVERY_S)  # frozen or thawed in this moment, by somebody else
 
     async def _build(self, command: Build) -> Facts:
         ghost = command.ghost
-        try:
-            await self._living(ghost)
-            return {"path": "already"}
-        except NotFound:
-            await self._destroy(ghost)
         run = self._run_dir / ghost
+        with contextlib.suppress(NotFound):
+            there = await self._living(ghost)
+            # Without our last mark, a build was cut short; it is begun anew.
+            if (uid := there["config"].get(AGENT_UID)) and (run / "agent.token").exists():
+                self._uids[ghost] = int(uid)
+                return {"path": "already"}
+        await self._destroy(ghost)
         try:
             run.mkdir(mode=0o711)
             (run / "agent.token").write_text(secrets.token_urlsafe(32))
@@ -275,7 +292,8 @@ class IncusEngine:
             place = {"target": f"@{self._group}"} if self._group else {}
             body = instance_request(self.plan, ghost, command.template, command.limits)
             await self._api.change("POST", "/1.0/instances", body, **place)
-            await self._start(ghost, run)
+            starter = Starter(self._api, self.plan, self._reach, self._build_timeout_s)
+            self._uids[ghost] = await starter.start(ghost, instance_name(self._pool, ghost), run)
             return {"location": str((await self._instance(ghost)).get("location") or "none")}
         except (GhostdeskError, OSError) as error:
             self._fleet.look_again()
@@ -283,70 +301,6 @@ class IncusEngine:
             if isinstance(error, GhostdeskError):
                 raise
             raise BuildFailed(f"The desktop cannot be built: {error}") from error
-
-    async def _start(self, ghost: GhostId, run: Path) -> None:
-        """Start the instance, and wait for the screen."""
-        name = instance_name(self._pool, ghost)
-        if self._reach is None:
-            uid = await self._start_beside(ghost, run)
-        else:
-            uid = os.geteuid()
-            if self.plan.machines:  # files go in by its own agent, once it has booted
-                await self._turn_on(name)
-                await self._until_booted(name)
-            await self._api.put_file(name, "/run/ghost", None, INSIDE_UID, 0o700)
-            token = (run / "agent.token").read_bytes()
-            await self._api.put_file(name, "/run/ghost/agent.token", token, INSIDE_UID, 0o400)
-            if not self.plan.machines:
-                await self._turn_on(name)
-            await self._reach.open(ghost, name, run)
-        await self._api.change("PATCH", instance_path(name), {"config": {AGENT_UID: str(uid)}})
-        self._uids[ghost] = uid
-        await self._await_screen(run / "rfb.sock")
-        if self._reach is None:
-            run.chmod(0o750)
-            check_socket(run / "rfb.sock", uid)
-
-    async def _start_beside(self, ghost: GhostId, run: Path) -> int:
-        """Start it where it sees the run folder, and give that to its user; the uid that the host sees."""
-        instance = await self._instance(ghost)
-        uid = _uid_of(instance) or 101_000
-        os.chown(run, 0, uid)
-        run.chmod(0o770)
-        os.chown(run / "agent.token", uid, uid)
-        await self._turn_on(str(instance["name"]))
-        really = host_uid(await self._instance(ghost))
-        if really != uid:  # another map than usual: the run folder was closed to it
-            os.chown(run, 0, really)
-            os.chown(run / "agent.token", really, really)
-        return really
-
-    async def _until_booted(self, name: str) -> None:
-        """Wait for the server's agent in a virtual machine, which says how many processes there are."""
-        deadline_s = time.monotonic() + self._build_timeout_s
-        while int((await self._api.get(instance_path(name, "/state"))).get("processes") or 0) <= 0:
-            if time.monotonic() > deadline_s:
-                raise BuildFailed(
-                    f"The virtual machine did not boot within {self._build_timeout_s:g} s.",
-                    "Raise engine.build_timeout_s; its image needs the agent of Incus or LXD.",
-                )
-            await asyncio.sleep(_LOOK_EVERY_S)
-
-    async def _turn_on(self, name: str) -> None:
-        state = {"action": "start", "timeout": _STATE_TIMEOUT_S}
-        await self._api.change("PUT", instance_path(name, "/state"), state)
-
-    async def _await_screen(self, socket: Path) -> None:
-        deadline_s = time.monotonic() + self._build_timeout_s
-        # Over the API, each question starts a program in there: it is asked once, and waits there.
-        patience_s = 1.0 if self._reach is None else self._build_timeout_s
-        while not await asyncio.to_thread(rfb_answers, socket, patience_s):
-            if time.monotonic() > deadline_s:
-                raise BuildFailed(
-                    f"The desktop's screen did not answer within {self._build_timeout_s:g} s.",
-                    "Raise engine.build_timeout_s if the server is slow; see `incus console --show-log`.",
-                )
-            await asyncio.sleep(_READ_EVERY_S)
 
     async def _attach(self, command: AttachHome) -> Facts:
         user = user_id(command.user)
@@ -386,25 +340,34 @@ class IncusEngine:
         if instance["status"] == wanted:
             return {}
         path = instance_path(instance["name"], "/state")
-        await self._api.change("PUT", path, {"action": action, "timeout": _STATE_TIMEOUT_S})
+        await self._api.change("PUT", path, {"action": action, "timeout": STATE_TIMEOUT_S})
         return {}
 
     async def _destroy(self, ghost: GhostId) -> None:
         name = instance_name(self._pool, ghost)
         if self._reach is not None:
             await self._reach.close(ghost)
-        try:
-            instance = await self._instance(ghost)
-            if instance["status"] == "Frozen":
-                await self._api.change("PUT", instance_path(name, "/state"), {"action": "unfreeze", "timeout": 5})
-            if instance["status"] != "Stopped":
-                stop = {"action": "stop", "force": True, "timeout": _STATE_TIMEOUT_S}
-                await self._quietly(lambda: self._api.change("PUT", instance_path(name, "/state"), stop))
-            await self._api.change("DELETE", instance_path(name))
-        except (NotFound, NameTaken):  # what has the name and is not ours is left alone
-            pass
+        for last in (False,) * _REMOVALS + (True,):
+            try:
+                await self._remove(name, (await self._instance(ghost))["status"])
+            except (NotFound, NameTaken):  # what has the name and is not ours is left alone
+                break
+            except Busy:  # it was just being started, or stopped by somebody else
+                if last:
+                    raise
+                await asyncio.sleep(_LOOK_EVERY_S)
         self._uids.pop(ghost, None)
         await asyncio.to_thread(shutil.rmtree, self._run_dir / ghost, ignore_errors=True)
+
+    async def _remove(self, name: str, status: str) -> None:
+        """Stop the instance, whatever it does, and remove it."""
+        path = instance_path(name, "/state")
+        if status in ALIVE - {"Running"}:
+            await self._api.change("PUT", path, {"action": "unfreeze", "timeout": 5})
+        if status != "Stopped":
+            stop = {"action": "stop", "force": True, "timeout": STATE_TIMEOUT_S}
+            await self._quietly(lambda: self._api.change("PUT", path, stop))
+        await self._api.change("DELETE", instance_path(name))
 
     async def _quietly(self, work: Callable[[], Awaitable[Any]]) -> None:
         try:
@@ -412,13 +375,15 @@ class IncusEngine:
         except EngineError:
             return
 
-    async def _find_ghosts(self) -> None:
-        for instance in await self._fleet.instances():
+    async def _note(self, listed: Sequence[Mapping[str, Any]]) -> None:
+        """Where the ghosts that are there can be reached, whoever built them."""
+        for instance in listed:
+            uid = (instance.get("config") or {}).get(AGENT_UID)
             ghost = ghost_of(self._pool, instance)
-            if uid := (instance.get("config") or {}).get(AGENT_UID):
+            if uid and instance.get("status") in ALIVE:
                 self._uids[ghost] = int(uid)
-            if self._reach is not None and instance.get("status") in ALIVE and (self._run_dir / ghost).is_dir():
-                await self._reach.open(ghost, str(instance["name"]), self._run_dir / ghost)
+                if self._reach is not None and (self._run_dir / ghost).is_dir():
+                    await self._reach.open(ghost, str(instance["name"]), self._run_dir / ghost)
 
     def endpoint(self, ghost: GhostId) -> Endpoint:
         """Where the desktop answers; raises `NotFound`."""
@@ -468,16 +433,9 @@ class IncusEngine:
         """Leave the server; with `keep_ghosts` false every instance of ours goes. Homes stay."""
         try:
             if self._plan is not None and not keep_ghosts:
-                ghosts = [ghost_of(self._pool, one) for one in await self._fleet.instances()]
+                ghosts = [ghost_of(self._pool, one) for one in await self._fleet.instances_now()]
                 outcomes = await asyncio.gather(*(self.apply(Destroy(ghost)) for ghost in ghosts))
                 if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
                     raise failed[0]
         finally:
             await self._leave()
-
-
-def _uid_of(instance: Mapping[str, Any]) -> int | None:
-    try:
-        return host_uid(instance)
-    except (ValueError, KeyError):
-        return None

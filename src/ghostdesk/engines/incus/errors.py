@@ -46,7 +46,13 @@ class NameTaken(EngineError):
 
 _NO_ROOM = ("no space left", "disk full", "not enough", "disk quota exceeded")
 _QUOTA = ("quota", "limit reached", "reached maximum", "exceeds project", "project limits", "would exceed", "maximum")
-_BUSY = ("is busy running", "matching non-reusable operation", "already running a", "database is locked")
+_BUSY = (
+    "is busy running",
+    "instance is running",
+    "matching non-reusable operation",
+    "already running a",
+    "database is locked",
+)
 _MOST_CHARACTERS = 320
 _TRUST_MEND = "Have it trust our certificate: `incus config trust add-certificate FILE`."
 
@@ -78,7 +84,10 @@ def error_of(code: int, said: str, what: str) -> EngineError:  # noqa: PLR0911 -
         return NotFound(f"The server does not know it: {said}{where}.", "It was removed, or never made.")
     if code in (401, 403):
         return NotTrusted(f"The server refuses us: {said}{where}.", _TRUST_MEND)
-    if any(word in low for word in ("no online", "no suitable cluster member", "offline", "connection refused", "i/o timeout")):
+    if any(
+        word in low
+        for word in ("no online", "no suitable cluster member", "offline", "connection refused", "i/o timeout")
+    ):
         return Unreachable(f"A member of the cluster does not answer: {said}{where}.", "See `incus cluster list`.")
     return EngineError(f"The server could not do it: {said}{where}.", "See the server's log.")
 

@@ -21,7 +21,9 @@ _KEY = "user.ghostdesk"
 OWNER, TEMPLATE, POOL, AGENT_UID = f"{_KEY}.owner", f"{_KEY}.template", f"{_KEY}.pool", f"{_KEY}.agent-uid"
 _PERIOD_MS = 100
 _PROCESSES = 4096
-ALIVE = frozenset({"Running", "Frozen"})
+ALIVE = frozenset({"Running", "Frozen", "Freezing", "Thawed"})
+"""An instance on its way from one of these to another is alive, too."""
+SETTLED = frozenset({"Running", "Frozen"})
 
 
 @dataclass(frozen=True, slots=True)
