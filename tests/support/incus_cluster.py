@@ -74,6 +74,13 @@ class Cluster:
             self._lxd_init(member, self._joining(member, token))
         _run("lxc", "config", "set", "cluster.offline_threshold", "11", LXD_DIR=str(self.folder / self.node(0)))
 
+    def group(self, name: str, *members: int) -> None:
+        """Make a cluster group of these members."""
+        variables = {"LXD_DIR": str(self.folder / self.node(0))}
+        _run("lxc", "cluster", "group", "create", name, **variables)
+        for member in members:
+            _run("lxc", "cluster", "group", "assign", self.node(member), f"default,{name}", **variables)
+
     def _start_server(self, member: int) -> None:
         node = self.node(member)
         folder = self.folder / node
@@ -137,6 +144,10 @@ cluster:
                 self._kill_tree(self.servers.pop(node), pids.stdout.split())
             subprocess.run(["ip", "netns", "del", node], capture_output=True, check=False)
         subprocess.run(["ip", "link", "del", f"gdb{self.number}"], capture_output=True, check=False)
+        for group in Path("/sys/fs/cgroup").glob("*/lxc.*.gd-*"):  # of members that were killed; others' are not empty
+            for inner in [*sorted(group.rglob("*/"), reverse=True), group]:
+                with contextlib.suppress(OSError):
+                    inner.rmdir()
         unmount_all_under(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -109,6 +110,19 @@ def test_a_real_small_image(tmp_path: Path) -> None:
     assert "etc/hostname" not in files
     with tarfile.open(built.folder / "metadata.tar") as metadata:
         assert metadata.getnames() == ["metadata.yaml"]
+
+
+@pytest.mark.usefixtures("debian")
+def test_a_real_small_disk(tmp_path: Path) -> None:
+    if building.shutil.which("debugfs", path="/usr/sbin:/sbin") is None:
+        pytest.skip("e2fsprogs is not installed here")
+    built = build_image(Recipe(Form.VM, "tiny", content=Content.SKELETON, spare_bytes=0), tmp_path / "tiny")
+    assert sorted(path.name for path in built.folder.iterdir()) == ["disk.raw", "image.json"]
+    for place, said in (("/opt/ghostdesk/vm/init.sh", "Mode:  0755"), ("/home/user", "User:  1000")):
+        command = ["/usr/sbin/debugfs", "-R", f"stat {place}", str(built.folder / "disk.raw")]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert said in told, told
+    assert read_image(built.folder).manifest["for"] == "vm"
 
 
 @pytest.mark.usefixtures("debian")

@@ -40,7 +40,8 @@ def _is_golden(name: str, text: str) -> None:
 def test_plan_and_command_are_the_golden_ones(form: Form) -> None:
     recipe = Recipe(form)
     _is_golden(f"plan-{form}.json", json.dumps(plan_of(recipe), indent=1) + "\n")
-    command = mmdebstrap_command(recipe, "/out/root", "/tmp/my files.tar", root=True)
+    kernel = "/tmp/my kernel" if form is Form.VM else ""
+    command = mmdebstrap_command(recipe, "/out/root", "/tmp/my files.tar", root=True, kernel=kernel)
     _is_golden(f"command-{form}.txt", "\n".join(command) + "\n")
 
 

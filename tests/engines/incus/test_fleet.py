@@ -19,7 +19,7 @@ class SlowServer:
     def _instance(name: str, status: str = "Running") -> dict[str, Any]:
         return {"name": name, "status": status, "config": {"user.ghostdesk.pool": "p"}}
 
-    async def get(self, path: str, **query: str) -> Any:
+    async def get(self, path: str, **query: Any) -> Any:
         if path == "/1.0/instances":
             self.lists += 1
             told = list(self.instances.values())

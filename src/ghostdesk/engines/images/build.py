@@ -19,6 +19,7 @@ from typing import Any
 from ghostdesk.engines.images.failures import failure_of, step_of
 from ghostdesk.engines.images.files import files_tar, image_files, runtime_version
 from ghostdesk.engines.images.recipe import (
+    Content,
     Form,
     Recipe,
     check_recipe,
@@ -28,6 +29,8 @@ from ghostdesk.engines.images.recipe import (
     plan_of,
     room_bytes,
 )
+from ghostdesk.engines.libvirt.guest_files import FIRST_PROCESS
+from ghostdesk.engines.libvirt.kernel_image import first_root
 from ghostdesk.kernel.errors import ConfigError, EngineError, InsufficientCapacity, MissingRequirement
 
 Progress = Callable[[str], None]
@@ -66,8 +69,6 @@ def build_image(
         EngineError: no network, an unknown package, or whatever else mmdebstrap says.
     """
     check_recipe(recipe)
-    if recipe.form is Form.VM:
-        raise MissingRequirement("Images for virtual machines are not built yet.", "Build one with --for incus.")
     _check_host(recipe)
     if folder.exists() and not (replace and (folder / MANIFEST).exists()):
         raise ConfigError(
@@ -167,17 +168,30 @@ def _make(recipe: Recipe, folder: Path, progress: Progress) -> str:
         files = Path(work) / "files.tar"
         files.write_bytes(files_tar(image_files(recipe.form)))
         root = folder / "rootfs.tar" if recipe.form is Form.INCUS else Path(work) / "root"
-        command = mmdebstrap_command(recipe, str(root), str(files), root=os.geteuid() == 0)
+        kernel = Path(work) / "kernel"
+        kernel.mkdir()
+        wants_kernel = recipe.form is Form.VM and recipe.content is Content.DESKTOP
+        command = mmdebstrap_command(
+            recipe, str(root), str(files), root=os.geteuid() == 0, kernel=str(kernel) if wants_kernel else ""
+        )
         run_mmdebstrap(command, recipe, progress, scratch=Path(work))
         if recipe.form is Form.VM:
-            _machine_files(recipe, root, folder, progress)
+            if wants_kernel:
+                progress("making the first root")
+                _boot_files(kernel, root, folder)
+            progress("making the disk")
+            _make_disk(recipe, root, folder / "disk.raw")
         else:
-            with tarfile.open(folder / "metadata.tar", "w", format=tarfile.GNU_FORMAT) as tar:
-                text = metadata_yaml(recipe, runtime_version(), int(time.time())).encode()
-                entry = tarfile.TarInfo("metadata.yaml")
-                entry.size, entry.mode = len(text), 0o644
-                tar.addfile(entry, io.BytesIO(text))
-        return runtime_version()
+            _write_metadata(recipe, folder / "metadata.tar")
+    return runtime_version(recipe.form)
+
+
+def _write_metadata(recipe: Recipe, path: Path) -> None:
+    text = metadata_yaml(recipe, runtime_version(), int(time.time())).encode()
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as tar:
+        entry = tarfile.TarInfo("metadata.yaml")
+        entry.size, entry.mode = len(text), 0o644
+        tar.addfile(entry, io.BytesIO(text))
 
 
 def run_mmdebstrap(command: Sequence[str], recipe: Recipe, progress: Progress, *, scratch: Path) -> None:
@@ -208,10 +222,20 @@ def run_mmdebstrap(command: Sequence[str], recipe: Recipe, progress: Progress, *
         raise failure_of(lines, recipe)
 
 
-def _machine_files(recipe: Recipe, root: Path, folder: Path, progress: Progress) -> None:
-    """The disk, from a root in a folder."""
-    progress("making the disk")
-    disk = folder / "disk.raw"
+def _boot_files(packages: Path, root: Path, folder: Path) -> None:
+    """The kernel out of its package, and the first root that finds the disk."""
+    package = next(packages.glob("linux-image-*.deb"), None)
+    if package is None:
+        raise EngineError("The kernel's package was not fetched.", "Does the mirror have it? See --mirror.")
+    unpacked = packages / "unpacked"
+    subprocess.run(["dpkg-deb", "-x", str(package), str(unpacked)], check=True, capture_output=True, timeout=600)
+    shutil.copyfile(next((unpacked / "boot").glob("vmlinuz-*")), folder / "vmlinuz")
+    busybox = (root / "bin" / "busybox").read_bytes()
+    (folder / "initrd").write_bytes(first_root(unpacked / "lib" / "modules", busybox, FIRST_PROCESS.read_bytes()))
+
+
+def _make_disk(recipe: Recipe, root: Path, disk: Path) -> None:
+    """A disk of one ext4 file system with this tree."""
     with disk.open("wb") as stream:
         stream.truncate(disk_bytes(_used_bytes(root), recipe.spare_bytes))
     options = ["-q", "-F", "-L", "ghostdesk", "-m", "0", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"]

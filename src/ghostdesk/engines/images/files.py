@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ghostdesk
 from ghostdesk.engines.images.recipe import Form
+from ghostdesk.engines.libvirt.guest_files import guest_files
 from ghostdesk.engines.local.runtime import runtime_files
 
 _PACKAGE = Path(ghostdesk.__file__).parent
@@ -19,9 +20,10 @@ _CONTAINER = ((_INCUS / "init.sh", "usr/sbin/init"), (_INCUS / "relay.py", "opt/
 
 def image_files(form: Form) -> list[tuple[Path, str]]:
     """Each file with its place in the image."""
+    if form is Form.VM:
+        return [(source, place) for source, place, _ in guest_files()]
     runtime = runtime_files(_PACKAGE, _PACKAGE / "engines" / "local" / "desktop")
-    found = [(source, f"opt/ghostdesk/{place}") for source, place in runtime]
-    return found + list(_CONTAINER) if form is Form.INCUS else found
+    return [*((source, f"opt/ghostdesk/{place}") for source, place in runtime), *_CONTAINER]
 
 
 def is_program(place: str) -> bool:
@@ -49,9 +51,9 @@ def files_tar(files: Iterable[tuple[Path, str]]) -> bytes:
     return buffer.getvalue()
 
 
-def runtime_version() -> str:
+def runtime_version(form: Form = Form.INCUS) -> str:
     """Which agent and session this version of ghostdesk has, in 16 hexadecimal digits."""
-    return version_of(image_files(Form.INCUS))
+    return version_of(image_files(form))
 
 
 def version_of(files: Sequence[tuple[Path, str]]) -> str:

@@ -62,7 +62,8 @@ SCREEN_PACKAGES: Mapping[Form, tuple[str, ...]] = MappingProxyType(
 )
 """A container's screen is a server of its own; a machine's is the console of its hypervisor."""
 KERNELS: Mapping[str, str] = MappingProxyType({"amd64": "linux-image-amd64", "arm64": "linux-image-arm64"})
-"""Not Debian's kernel for clouds: it has no driver for a screen."""
+"""Whose kernel boots a machine, and whose drivers are in its first root. Not Debian's kernel for clouds: that has no
+driver for a screen."""
 APPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "terminal": ("lxterminal",),
@@ -79,10 +80,6 @@ APPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 USUAL_APPS = ("terminal", "editor", "viewer", "chromium")
 
 _EXCLUDED = ("doc/*", "man/*", "info/*", "help/*", "lintian/*")
-_NO_DRIVERS = ("media", "net/wireless", "net/ethernet", "staging", "infiniband", "isdn", "iio", "mtd", "gpu/drm/amd",
-               "gpu/drm/i915", "gpu/drm/nouveau", "gpu/drm/radeon", "hwmon", "scsi", "target", "bluetooth")  # fmt: skip
-_NO_KERNEL = ("sound", *(f"drivers/{name}" for name in _NO_DRIVERS))
-"""Parts of the kernel that no desktop in a virtual machine has a device for: some three quarters of its modules."""
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,61}")
 _ROOM_BYTES: Mapping[Content, int] = MappingProxyType({Content.DESKTOP: 4096 * MIB, Content.SKELETON: 256 * MIB})
@@ -136,8 +133,6 @@ def packages(recipe: Recipe) -> tuple[str, ...]:
     if recipe.content is Content.SKELETON:
         return ("busybox-static",)
     wanted = {*DESKTOP_PACKAGES, *SCREEN_PACKAGES[recipe.form]}
-    if recipe.form is Form.VM:
-        wanted.add(KERNELS[recipe.architecture])
     for app in recipe.apps:
         wanted.update(APPS.get(app, (app,)))
     return tuple(sorted(wanted))
@@ -149,13 +144,14 @@ def room_bytes(recipe: Recipe) -> int:
     return _ROOM_BYTES[recipe.content] + (more if recipe.content is Content.DESKTOP else 0)
 
 
-def mmdebstrap_command(recipe: Recipe, output: str, files: str, *, root: bool) -> list[str]:
+def mmdebstrap_command(recipe: Recipe, output: str, files: str, *, root: bool, kernel: str = "") -> list[str]:
     """The command that makes the root.
 
     Args:
         recipe: what is asked for.
         output: file of the root (a tar file), or its folder for a virtual machine.
         files: tar file with what is put on top: the agent, the session, the first process.
+        kernel: folder that the kernel's package is fetched into, for a virtual machine; empty for none.
         root: whether we are root; else mmdebstrap makes namespaces of its own.
     """
     variant = "essential" if recipe.content is Content.DESKTOP else "extract"
@@ -168,12 +164,14 @@ def mmdebstrap_command(recipe: Recipe, output: str, files: str, *, root: bool) -
     for option in ('Acquire::Languages "none"', 'APT::Install-Recommends "false"', 'Acquire::Retries "1"'):
         command.append(f"--aptopt={option}")
     excluded = [f"/usr/share/{name}" for name in _EXCLUDED]
-    if recipe.form is Form.VM:
-        excluded += [f"/lib/modules/*/kernel/{name}/*" for name in _NO_KERNEL]
     # unsafe-io: a build that is cut off is thrown away, so nothing is gained by waiting for the disk at each file.
     command += [f"--dpkgopt=path-exclude={path}" for path in excluded] + ["--dpkgopt=force-unsafe-io"]
     hook = "customize-hook" if recipe.content is Content.DESKTOP else "extract-hook"
     command += [f"--{hook}=tar-in {shlex.quote(files)} /", f"--{hook}={IDENTITY_HOOK}"]
+    if recipe.content is Content.DESKTOP:
+        command.append(f"--{hook}={COMPILE_HOOK}")
+    if kernel:
+        command.append(f"--{hook}={kernel_hook(KERNELS[recipe.architecture], kernel)}")
     command += [recipe.suite, output]
     return command + ([recipe.mirror] if recipe.mirror else [])
 
@@ -186,6 +184,17 @@ IDENTITY_HOOK = (
     '"$1"/etc/ssh/ssh_host_*'
 )
 """The user; and nothing that tells one machine from another, as each desktop gets its own."""
+
+
+COMPILE_HOOK = 'chroot "$1" /usr/bin/python3 -m compileall -q /opt/ghostdesk'
+"""Compiled once, not at the start of each desktop, which would not keep it."""
+
+
+def kernel_hook(package: str, folder: str) -> str:
+    """Fetches the newest kernel that `package` stands for, with the lists and keys of this build."""
+    apt = 'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG"'
+    newest = f"{apt} apt-cache depends {package} | sed -n 's/^ *Depends: \\(linux-image-[^ ]*\\)$/\\1/p' | head -1"
+    return f'cd {shlex.quote(folder)} && {apt} apt-get -qq download "$({newest})"'
 
 
 def description(recipe: Recipe) -> str:
@@ -231,6 +240,11 @@ def disk_bytes(used_bytes: int, spare_bytes: int) -> int:
     return -(-int(used_bytes * 1.12 + 96 * MIB + spare_bytes) // MIB) * MIB
 
 
+def machine_files(content: Content) -> list[str]:
+    """What an image for virtual machines consists of; a skeleton boots nothing, so it has no kernel."""
+    return ["disk.raw", "vmlinuz", "initrd"] if content is Content.DESKTOP else ["disk.raw"]
+
+
 def plan_of(recipe: Recipe) -> dict[str, Any]:
     """The recipe with all that follows from it, for scripts and for people who look before they build."""
     return {
@@ -242,5 +256,5 @@ def plan_of(recipe: Recipe) -> dict[str, Any]:
         "mirror": recipe.mirror or "Debian's own",
         "packages": list(packages(recipe)),
         "needs_free_bytes": room_bytes(recipe),
-        "makes": ["metadata.tar", "rootfs.tar"] if recipe.form is Form.INCUS else ["disk.raw", "vmlinuz", "initrd"],
+        "makes": ["metadata.tar", "rootfs.tar"] if recipe.form is Form.INCUS else machine_files(recipe.content),
     }

@@ -26,6 +26,7 @@ MOST_AT_ONCE = 8
 """Questions under way at once, and changes under way at once: neither waits for the other kind."""
 ANSWER_WITHIN_S = 10.0
 """A server that has not answered a question by then is slow: a tick of the control loop must not hang on it."""
+_CHANGED_WITHIN_S = 60.0
 _UPLOAD_WITHIN_S = 600.0
 _OPERATION_TIMEOUT_S = 120
 _LOOK_EVERY_S = 0.05
@@ -55,6 +56,7 @@ class IncusApi:
         self.project = project
         self._files = (certificate, key, trusted)
         self._answer_within_s = answer_within_s
+        self._changed_within_s = max(answer_within_s, _CHANGED_WITHIN_S)
         self._questions = asyncio.Semaphore(MOST_AT_ONCE)
         self._changes = asyncio.Semaphore(MOST_AT_ONCE)
         self._draw = random.Random().random  # noqa: S311 - jitter, no secret
@@ -100,10 +102,16 @@ class IncusApi:
             await self._client.aclose()
             self._client = None
 
-    async def get(self, path: str, **query: str) -> Any:
-        """What is at `path`; raises `NotFound`, `Unreachable` or `EngineError`."""
+    async def get(self, path: str, *, within_s: float | None = None, **query: str) -> Any:
+        """What is at `path`; raises `NotFound`, `Unreachable` or `EngineError`.
+
+        Args:
+            path: below the server's address.
+            within_s: how long an answer may take, where that is another time than usual.
+            query: parameters.
+        """
         async with self._questions:
-            return (await self._call("GET", path, query, backoff=Backoff()))["metadata"]
+            return (await self._call("GET", path, query, backoff=Backoff(), within_s=within_s))["metadata"]
 
     async def change(self, method: str, path: str, body: Mapping[str, Any] | None = None, **query: str) -> Any:
         """Change something and wait until it is done; raises as `get`, `InsufficientCapacity` and `NameTaken`.
@@ -116,7 +124,10 @@ class IncusApi:
         while True:
             try:
                 async with self._changes:
-                    return await self._finished(await self._call(method, path, query, body=body, backoff=backoff))
+                    answer = await self._call(
+                        method, path, query, body=body, backoff=backoff, within_s=self._changed_within_s
+                    )
+                    return await self._finished(answer)
             except Busy:
                 failures += 1
                 pause_s = patience.pause_s(failures, time.monotonic() - began_s, self._draw())

@@ -27,8 +27,8 @@ from ghostdesk.kernel.resources import Resources
 
 LARGE = 40
 """Instances from which a tick goes by the last list."""
-_LIST_WITHIN_S, _LIST_OLDEST_S = 0.4, 60.0
-_MACHINES_WITHIN_S, _MACHINES_OLDEST_S, _MACHINES_EVERY_S = 0.2, 60.0, 5.0
+_LIST_WITHIN_S, _LIST_OLDEST_S = 0.25, 60.0
+_MACHINES_WITHIN_S, _MACHINES_OLDEST_S, _MACHINES_EVERY_S = 0.1, 60.0, 5.0
 Instance = Mapping[str, Any]
 
 
@@ -84,7 +84,7 @@ class Fleet:
         return [one for one in found.values() if one is not None]
 
     async def _list(self) -> list[Instance]:
-        found = await self._api.get("/1.0/instances", recursion="1")
+        found = await self._api.get("/1.0/instances", within_s=_LIST_OLDEST_S, recursion="1")
         return [one for one in found if self._is_ours(one)]
 
     async def _one(self, name: str) -> Instance | None:
@@ -152,7 +152,7 @@ class Fleet:
 
     async def _resources_of(self, member: str, troubles: list[str]) -> Mapping[str, Any]:
         """One machine's; empty, with the trouble noted, when it does not answer."""
-        place = {"target": member} if member else {}
+        place: dict[str, Any] = {"target": member} if member else {}
         try:
             told: dict[str, Any] = await self._api.get("/1.0/resources", **place)
             pool = await self._api.get(f"/1.0/storage-pools/{quote(self._storage, safe='')}/resources", **place)
