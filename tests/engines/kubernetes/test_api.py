@@ -76,9 +76,10 @@ async def test_long_lists_are_read_page_by_page(
 @pytest.mark.parametrize("status", [429, 500, 503, 0])
 async def test_what_may_be_repeated_is(api: KubernetesApi, cluster: FakeKubernetes, status: int) -> None:
     await api.create(PODS, pod("a"))
-    cluster.faults.append(Fault("GET", "pods/a", status, times=2))
+    times = 1 if status == 429 else 2  # such a server gets the second that it is given by default
+    cluster.faults.append(Fault("GET", "pods/a", status, times=times))
     assert (await api.get(f"{PODS}/a"))["metadata"]["name"] == "a"
-    assert calls(cluster, "GET") == 3
+    assert calls(cluster, "GET") == times + 1
 
 
 async def test_it_gives_up_after_some_tries(api: KubernetesApi, cluster: FakeKubernetes) -> None:

@@ -22,7 +22,7 @@ Object = dict[str, Any]
 RFB_GREETING = b"RFB 003."
 GONE_WITHIN_S = 30.0
 _GRACE_S = 1
-_GREETS_EVERY_S = 0.05
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 0.5
 
 
 class Maker:
@@ -140,7 +140,7 @@ class Maker:
 
     async def _until_it_greets(self, pod: Object, ghost: GhostId, deadline_s: float) -> None:
         dial = self._doors.dial(pod, ghost)
-        said = "no answer"
+        said, pause_s = "no answer", _FIRST_PAUSE_S
         while time.monotonic() < deadline_s:
             try:
                 stream = await dial("rfb")
@@ -155,7 +155,8 @@ class Maker:
                 said = error.cause
             except (NotFound, OSError, TimeoutError) as error:
                 said = str(error) or "too late"
-            await asyncio.sleep(_GREETS_EVERY_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
         raise BuildFailed(
             f"The desktop's screen did not answer within {self._build_timeout_s:g} s: {said}",
             "Raise engine.build_timeout_s if the cluster is slow; see `kubectl logs`.",
