@@ -89,14 +89,8 @@ class TestKubernetesEngineOnARealApiServerWithAPlayedNode(EngineConformance):
     def make_engine(self, make: Make) -> MakeEngine:
         return make
 
-    async def test_limits_may_be_set_again_and_lifted(self, make_engine: MakeEngine) -> None:
-        engine = make_engine()
-        await engine.start()
-        can = any(one.name == RESIZING and one.available for one in engine.abilities())
-        await engine.stop(keep_ghosts=True)
-        if not can:
-            pytest.skip("this version cannot resize pods")
-        await super().test_limits_may_be_set_again_and_lifted(make_engine)
+    async def test_an_application_waits_hidden_and_is_shown(self, make_engine: MakeEngine) -> None:
+        pytest.skip("there is no agent in a played pod")
 
 
 async def test_a_real_server_takes_our_pods_as_they_are(make: Make, admin: KubernetesApi) -> None:
