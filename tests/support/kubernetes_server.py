@@ -69,8 +69,7 @@ def kubernetes_server(found: tuple[str, str]) -> Iterator[KubernetesServer]:
         log = (folder / "log").open("wb")
         address = f"http://127.0.0.1:{etcd_port}"
         etcd = [found[1], "--data-dir", str(folder / "etcd"), "--listen-client-urls", address,
-                "--advertise-client-urls", address, "--listen-peer-urls", f"http://127.0.0.1:{peer_port}",
-                "--unsafe-no-fsync"]  # fmt: skip
+                "--advertise-client-urls", address, "--listen-peer-urls", f"http://127.0.0.1:{peer_port}",]  # fmt: skip
         (folder / "tokens.csv").write_text(f'{ADMIN},administrator,1,"system:masters"\n')
         server = [
             found[0], "--etcd-servers", address, "--secure-port", str(port), "--bind-address", "127.0.0.1",
