@@ -216,11 +216,11 @@ def in_words(report: ClonesReport) -> Sequence[tuple[str, ...]]:
                 (lambda trial: float(trial.parked_bytes), 1 / 2**20),
             )
         ]
-        rows.append((str(way), *cells))
+        rows.append((f"{way}, n = {sum(trial.way is way for trial in report.trials)}", *cells))
     return rows
 
 
 def _cell(found: Summary | None, scale: float) -> str:
     if found is None:
         return "-"
-    return f"{found.median * scale:.0f} ({found.minimum * scale:.0f}-{found.maximum * scale:.0f}), n={found.n}"
+    return f"{found.median * scale:.0f} ({found.minimum * scale:.0f}-{found.maximum * scale:.0f})"

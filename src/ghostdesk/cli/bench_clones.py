@@ -80,12 +80,13 @@ def clones(
 def drawn(report: ClonesReport) -> Table:
     """The report as a table."""
     table = Table(title=f"A desktop with {report.app} for somebody", caption=report.provenance.line())
-    heads = ("", "answers, ms", "painted, ms", "application shown, ms", "PSS, MiB", "parked, MiB")
+    heads = ("", "answers, ms", "painted, ms", "app shown, ms", "PSS, MiB", "parked, MiB")
     for number, head in enumerate(heads):
         table.add_column(head, justify="left" if number == 0 else "right")
     for row in in_words(report):
         table.add_row(*row)
     table.add_section()
-    made = f"{report.image_s:.1f} s, {report.image_bytes / 2**20:.0f} MiB on disk"
-    table.add_row("the image", made, "", "", "", f"load {report.loads[0]:.0f}, {report.loads[1]:.0f}")
+    size = f"{report.image_bytes / 2**20:.0f} on disk"
+    table.add_row("the image", f"{report.image_s * 1000:.0f}", "", "", "", size)
+    table.add_row("load before, after", *("" for _ in heads[2:]), f"{report.loads[0]:.0f}, {report.loads[1]:.0f}")
     return table
