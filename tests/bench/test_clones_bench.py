@@ -12,10 +12,10 @@ def report(*trials: Trial) -> ClonesReport:
 
 
 def test_each_way_has_its_median_and_extremes_and_how_many_there_were() -> None:
-    rows = dict(
-        (row[0], row[1:])
+    rows = {
+        row[0]: row[1:]
         for row in in_words(report(*(Trial(Way.CLONE, 0.1 * n, 0.2 * n, 0.01 * n, n * 2**20) for n in (1, 2, 6))))
-    )
+    }
     assert rows["cloned, n = 3"] == ("200 (100-600)", "400 (200-1200)", "20 (10-60)", "2 (1-6)", "0 (0-0)")
     assert rows["booted, n = 0"] == ("-",) * 5
     assert len(rows) == len(Way)
