@@ -1,9 +1,12 @@
 """What is promised, kept and free: never more than the rules allow."""
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
-from ghostdesk.allocator.capacity import CapacityRules, headroom, promise, tally
+from ghostdesk.allocator.capacity import CapacityRules, Counted, headroom, promise, tally
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.kernel.ids import GhostId, TemplateId, UserId
 from ghostdesk.kernel.resources import GIB, Resources
@@ -90,3 +93,26 @@ def test_promised_kept_and_free_never_exceed_what_the_rules_allow(
         assert room.people <= room.allowed
         if room.free > 0:
             assert room.people + room.ghosts + room.reserved + room.free <= room.allowed * (1 + 1e-9)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(list(GhostState)), st.booleans(), st.integers(0, 2))))
+def test_counted_one_by_one_is_the_same_as_counted_anew(
+    changes: list[tuple[int, GhostState, bool, int]],
+) -> None:
+    rules = replace(RULES, departments={UserId("u1"): "physics", UserId("u2"): "physics"})
+    counted, there = Counted(rules.departments), dict[int, Ghost]()
+    for number, state, gone, amount in changes:
+        if number in there:
+            counted.add(there.pop(number), -1)
+        if not gone:
+            ghost = Ghost(GhostId(f"g{number}"), TemplateId("t"), state, UserId(f"u{number}"),
+                          limits=Resources(cpu_cores=float(amount)))  # fmt: skip
+            there[number] = ghost
+            counted.add(ghost)
+    held = {ghost.ghost: 10e6 for ghost in there.values()}
+    one, anew = counted.tally(rules, 250e6, held), tally(there.values(), rules, 250e6, held)
+    assert set(one.users) == set(anew.users) and one.idle == anew.idle and one.desktops == anew.desktops
+    assert one.in_department == anew.in_department
+    for mine, theirs in ((one.people, anew.people), (one.ghosts, anew.ghosts)):
+        assert mine.as_tuple() == pytest.approx(theirs.as_tuple())
+    assert one.freed_bytes == pytest.approx(anew.freed_bytes)

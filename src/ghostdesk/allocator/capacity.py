@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from ghostdesk.allocator.bookings import RESOURCE_WORDS, Booking, BookingLead, BookingRoom
 from ghostdesk.allocator.quotas import Quotas
@@ -23,6 +24,7 @@ FACTORS = Resources(cpu_cores=4.0, memory_bytes=1.0, gpu_share=1.0, network_byte
 DESKTOP = Resources(cpu_cores=1.0, memory_bytes=500e6, network_bytes_per_s=1e6, storage_bytes_per_s=5e6)
 SHARED_BY_WEIGHT = frozenset({"cpu_cores", "network_bytes_per_s", "storage_bytes_per_s"})
 """Resources of which a person gets less, but is never refused, when more is promised than there is."""
+_Key = TypeVar("_Key")
 _FROZEN = frozenset({GhostState.WARM, GhostState.PARKED})
 _GONE = frozenset({GhostState.DRAINING, GhostState.CACHED})
 
@@ -151,7 +153,7 @@ class Tally:
     desktops: int = 0
     idle: int = 0
     freed_bytes: float = 0.0
-    users: set[UserId] = field(default_factory=set)
+    users: Set[UserId] = field(default_factory=frozenset)
     in_department: dict[str, int] = field(default_factory=dict)
     limits_of_department: dict[str, Resources] = field(default_factory=dict)
 
@@ -175,33 +177,67 @@ def tally(
         ghost_memory_bytes: what a ghost is counted with.
         held: memory of each, as measured.
     """
-    found = Tally()
-    active: Counter[tuple[Resources, str]] = Counter()  # few limits differ: each is worked out once
-    awake: Counter[float] = Counter()
-    where = rules.departments
+    seen = Counted(rules.departments)
     for ghost in ghosts:
+        seen.add(ghost)
+    return seen.tally(rules, ghost_memory_bytes, held)
+
+
+class Counted:
+    """Ghosts counted by what a tally needs: they may come and go one by one, and few limits differ.
+
+    Args:
+        departments: whose people are where.
+    """
+
+    def __init__(self, departments: Mapping[UserId, str]) -> None:
+        self.departments = departments
+        self._active: Counter[tuple[Resources, str]] = Counter()
+        self._users: Counter[UserId] = Counter()
+        self._awake: Counter[float] = Counter()
+        self._parked: dict[GhostId, None] = {}
+        self._idle = 0
+
+    def add(self, ghost: Ghost, change: int = 1) -> None:
+        """Count one more; with a `change` of -1 it is gone again."""
         state = ghost.state
         if state is GhostState.ACTIVE:
             owner = ghost.owner
-            active[ghost.limits, where.get(owner, "") if owner is not None else ""] += 1
+            _count(self._active, (ghost.limits, self.departments.get(owner, "") if owner is not None else ""), change)
             if owner is not None:
-                found.users.add(owner)
+                _count(self._users, owner, change)
         elif state not in _GONE:
-            found.idle += 1
+            self._idle += change
             if state not in _FROZEN:
-                awake[ghost.limits.cpu_cores] += 1
-            if state is GhostState.PARKED and ghost.pending is None and ghost.ghost in held:
-                found.freed_bytes += max(0.0, ghost_memory_bytes - held[ghost.ghost])
-    for (limits, department), count in active.items():
-        found.desktops += count
-        found.people += promise(limits, rules.desktop).scaled(count)
-        if department:
-            taken = found.limits_of_department.get(department, NOTHING)
-            found.limits_of_department[department] = taken + counted_limits(limits, rules.desktop).scaled(count)
-            found.in_department[department] = found.in_department.get(department, 0) + count
-    cpu_cores = sum(cores * count for cores, count in awake.items())
-    found.ghosts = Resources(cpu_cores=cpu_cores, memory_bytes=ghost_memory_bytes * found.idle)
-    return found
+                _count(self._awake, ghost.limits.cpu_cores, change)
+            if state is GhostState.PARKED and ghost.pending is None:
+                if change > 0:
+                    self._parked[ghost.ghost] = None
+                else:
+                    self._parked.pop(ghost.ghost, None)
+
+    def tally(self, rules: CapacityRules, ghost_memory_bytes: float, held: Mapping[GhostId, float]) -> Tally:
+        """What is promised to those who are counted now; see the function `tally`."""
+        found = Tally(idle=self._idle, users=self._users.keys())
+        found.freed_bytes = sum(
+            (max(0.0, ghost_memory_bytes - held[ghost]) for ghost in self._parked if ghost in held), 0.0
+        )
+        for (limits, department), count in self._active.items():
+            found.desktops += count
+            found.people += promise(limits, rules.desktop).scaled(count)
+            if department:
+                taken = found.limits_of_department.get(department, NOTHING)
+                found.limits_of_department[department] = taken + counted_limits(limits, rules.desktop).scaled(count)
+                found.in_department[department] = found.in_department.get(department, 0) + count
+        cpu_cores = sum(cores * count for cores, count in self._awake.items())
+        found.ghosts = Resources(cpu_cores=cpu_cores, memory_bytes=ghost_memory_bytes * found.idle)
+        return found
+
+
+def _count(counter: Counter[_Key], key: _Key, change: int) -> None:
+    counter[key] += change
+    if change < 0 and not counter[key]:
+        del counter[key]
 
 
 def counted_limits(limits: Resources, standard: Resources) -> Resources:

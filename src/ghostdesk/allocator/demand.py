@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ghostdesk.allocator.fleet.pool import pool_demand
-from ghostdesk.allocator.host_plan import lead_of, plan_host, pool_of
+from ghostdesk.allocator.host_plan import has_room_for_all, lead_of, plan_host, pool_of
 from ghostdesk.allocator.ladder import Ladder
 from ghostdesk.allocator.plan import PlanRequest, PolicyAnswer, PoolPolicy
 from ghostdesk.ghosts.ghost import LIVE, GhostState
@@ -92,8 +92,11 @@ def personal_wishes(request: PlanRequest, booked: Sequence[PersonalWish] = ()) -
     if not wishes:
         return PersonalWishes(cached=cached)
     room = request.context.capacity.memory_bytes - _memory_of_active(request)
-    chances, shares = [w.probability for w in wishes], [_covered(request, w.user) for w in wishes]
-    rungs, price = plan_host(request, chances, shares, [w.rung for w in wishes], room, _quantile(request))
+    highest, price = [w.rung for w in wishes], 0.0
+    rungs = highest
+    if not has_room_for_all(request, len(wishes), room):
+        chances, shares = [w.probability for w in wishes], [_covered(request, w.user) for w in wishes]
+        rungs, price = plan_host(request, chances, shares, highest, room, _quantile(request))
     pairs = list(zip(wishes, rungs, strict=True))
     return PersonalWishes(
         granted=tuple(replace(w, rung=rung) for w, rung in pairs if rung is not GhostState.ABSENT),
@@ -137,6 +140,7 @@ def _forecast_wishes(request: PlanRequest) -> list[PersonalWish]:
     policy = request.policy
     held = {g.owner: g.state for g in request.ghosts if g.owner is not None and g.state in LIVE}
     ladder = ladder_of(request)
+    prices = {step.rung: step.why() for step in ladder.steps}
     wishes: list[PersonalWish] = []
     for user, curve in request.curves.items():
         if user in request.excluded:
@@ -148,18 +152,25 @@ def _forecast_wishes(request: PlanRequest) -> list[PersonalWish]:
         step = None if policy.forecast_only else ladder.rung_for(probability, held.get(user, GhostState.ABSENT))
         if step is None or (step.rung is GhostState.CACHED and not policy.in_steps):
             continue
-        why = f"{_why(curve, probability, policy.warm_lead_s)}; {step.why()}"
-        wishes.append(replace(_wish(user, probability, curve, policy, why), rung=step.rung))
+        why = f"{_why(curve, probability, policy.warm_lead_s)}; {prices[step.rung]}"
+        wishes.append(_wish(user, probability, curve, policy, why, step.rung))
     return wishes
 
 
-def _wish(user: UserId, probability: float, curve: UsageCurve | None, policy: PoolPolicy, why: str) -> PersonalWish:
+def _wish(
+    user: UserId,
+    probability: float,
+    curve: UsageCurve | None,
+    policy: PoolPolicy,
+    why: str,
+    rung: GhostState = GhostState.WARM,
+) -> PersonalWish:
     """With the applications that are likely, and the reasons of the modes that bring them."""
     if curve is None:
-        return PersonalWish(user, probability, (), why)
+        return PersonalWish(user, probability, (), why, rung)
     apps = likely_apps(curve, policy)
     modes = mode_reasons(curve, apps)
-    return PersonalWish(user, probability, apps, f"{why}; {modes}" if modes else why)
+    return PersonalWish(user, probability, apps, f"{why}; {modes}" if modes else why, rung)
 
 
 def pool_wish(request: PlanRequest, personal: Sequence[PersonalWish]) -> PoolWish:

@@ -20,7 +20,7 @@ from ghostdesk.allocator.bookings import (
     desktops_text,
     reserved_at,
 )
-from ghostdesk.allocator.capacity import SHARED_BY_WEIGHT, CapacityRules, Tally, counted_limits, promise, tally
+from ghostdesk.allocator.capacity import SHARED_BY_WEIGHT, CapacityRules, Counted, Tally, counted_limits, promise, tally
 from ghostdesk.allocator.limits import full_limits
 from ghostdesk.allocator.quotas import Quota
 from ghostdesk.allocator.reasons import Infeasible, Reason
@@ -71,6 +71,7 @@ class Host:
         ghosts: all there are; read more than once.
         ghost_memory_bytes: what a ghost is counted with.
         held: memory of each, as measured.
+        counted: the same ghosts, counted as they came; None counts them when that is needed.
     """
 
     capacity: Resources
@@ -78,6 +79,13 @@ class Host:
     ghosts: Iterable[Ghost]
     ghost_memory_bytes: float
     held: Mapping[GhostId, float]
+    counted: Counted | None = None
+
+    def tally(self, rules: CapacityRules) -> Tally:
+        """What is promised."""
+        if self.counted is not None:
+            return self.counted.tally(rules, self.ghost_memory_bytes, self.held)
+        return tally(self.ghosts, rules, self.ghost_memory_bytes, self.held)
 
 
 def seats_of(ghosts: Iterable[Ghost], rules: CapacityRules) -> list[Seat]:
@@ -108,7 +116,7 @@ def grant(user: UserId, asked: Resources, rules: CapacityRules, host: Host, now_
     """
     if not rules.enforced:
         return Grant(asked)
-    counted = tally(host.ghosts, rules, host.ghost_memory_bytes, host.held)
+    counted = host.tally(rules)
     department = rules.department_of(user)
     booking = reserved_now(host.ghosts, rules, now_s).of(user, department)
     if booking is not None:
@@ -140,7 +148,7 @@ class InUse:
     @classmethod
     def of(cls, host: Host, full: Resources, rules: CapacityRules, now_s: float) -> InUse:
         """Add up at most once what is promised, for many desktops."""
-        counted = cache(lambda: tally(host.ghosts, rules, host.ghost_memory_bytes, host.held))
+        counted = cache(lambda: host.tally(rules))
         return cls(full, rules, host, counted, reserved_now(host.ghosts, rules, now_s))
 
     def limits_of(self, ghost: Ghost) -> Resources:

@@ -35,6 +35,12 @@ def pool_of(request: PlanRequest, quantile: float) -> FleetPool:
     )
 
 
+def has_room_for_all(request: PlanRequest, people: int, room_bytes: float) -> bool:
+    """Whether there is room for whatever may be wanted: then everybody gets what any plan would give them."""
+    policy = request.policy
+    return (people + max(policy.floor, policy.ceiling)) * policy.ghost_memory_bytes <= room_bytes
+
+
 def plan_host(
     request: PlanRequest,
     probability: Sequence[float],
@@ -58,9 +64,8 @@ def plan_host(
     pool would have served anyway counts for the pool. Where memory is short, its price brings some down to parked.
     """
     policy = request.policy
-    most = len(probability) + max(policy.floor, policy.ceiling)
-    if most * policy.ghost_memory_bytes <= room_bytes:
-        return list(highest), 0.0  # there is room for whatever may be wanted: what any plan would say
+    if has_room_for_all(request, len(probability), room_bytes):
+        return list(highest), 0.0
     rungs = (GhostState.PARKED, GhostState.WARM) if request.context.can_park else (GhostState.WARM,)
     share = np.array(pool_share)
     chance = np.array(probability)

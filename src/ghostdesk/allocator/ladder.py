@@ -136,11 +136,13 @@ class Ladder:
 
         `held` is the rung that their ghost is on: it is left only when the probability is clearly below.
         """
+        if held is GhostState.ABSENT:  # as of most, and there are many to ask about
+            return next((step for step in reversed(self.steps) if probability >= step.pays_from), None)
         parks = any(step.rung is GhostState.PARKED for step in self.steps)
         best: Step | None = None
         for step in self.steps:
             needed = step.pays_from
-            if held in RUNG and RUNG[held] >= RUNG[step.rung] and held is not GhostState.ABSENT:
+            if held in RUNG and RUNG[held] >= RUNG[step.rung]:
                 needed *= _STAYS_WARM if step.rung is GhostState.WARM and parks else _KEEPS
             if probability >= needed:
                 best = step

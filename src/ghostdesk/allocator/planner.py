@@ -49,6 +49,8 @@ class _Draft:
     draining: list[Ghost] = field(default_factory=list)
     owned: dict[UserId, list[Ghost]] = field(default_factory=dict)
     """Each person's desktops and ghosts that are not being destroyed."""
+    ready: list[Ghost] | None = None
+    """Ready ghosts of nobody in the order of `free`, the first at the end; those that were used leave it when met."""
     ahead: Ahead = field(init=False)
     """What may be done for people who are not here yet."""
 
@@ -79,6 +81,14 @@ class _Draft:
         found = [g for g in self.unowned if g.state in states and g.pending is None and g.ghost not in self.touched]
         found.sort(key=lambda g: (states.index(g.state), g.since_s, g.ghost))
         return found
+
+    def first_ready(self) -> Ghost | None:
+        """The first of `free(READY)`, found without looking at all of them for each of many people."""
+        if self.ready is None:
+            self.ready = self.free(GhostState.READY)[::-1]
+        while self.ready and self.ready[-1].ghost in self.touched:
+            self.ready.pop()
+        return self.ready[-1] if self.ready else None
 
 
 class ResourceAllocator:
@@ -168,9 +178,12 @@ def _resize(draft: _Draft, standing: Standing) -> None:
     """Let desktops use what they should on their rung, where that differs from what they were last told."""
     request, policy = draft.request, draft.request.policy
     full_of = standing.full_limits_of(full_limits(policy.active_limits, request.context.capacity))
+    active, person = GhostState.ACTIVE, Priority.PERSON
     for ghost in request.ghosts:
         if ghost.state not in _RUNNING or ghost.pending is not None or ghost.ghost in draft.touched:
             continue
+        if ghost.state is active and ghost.priority is person and ghost.limits == full_of(ghost):
+            continue  # as nearly all are
         curve = request.curves.get(ghost.owner) if ghost.owner is not None else None
         limits, priority, why = wanted_limits(policy, ghost, curve, full_of(ghost))
         link = request.context.links.get(ghost.owner) if ghost.owner is not None else None
@@ -211,11 +224,11 @@ def _serve(draft: _Draft, wish: PersonalWish) -> bool:
         if ghost.pending is None and ghost.ghost not in draft.touched:
             _climb(draft, wish, ghost)
         return True
-    generic = draft.free(GhostState.READY)
-    if generic:
+    generic = draft.first_ready()
+    if generic is not None:
         if not _may_begin(draft, wish):
             return True
-        draft.act(generic[0], BindRequested(wish.user, f"{wish.user} {wish.why}"), "bind")
+        draft.act(generic, BindRequested(wish.user, f"{wish.user} {wish.why}"), "bind")
         return True
     return False
 

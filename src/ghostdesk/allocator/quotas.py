@@ -65,6 +65,11 @@ class Quotas:
     departments: Mapping[str, Quota] = field(default_factory=dict)
     ghosts: GhostQuota = GhostQuota()
 
+    @property
+    def alike(self) -> bool:
+        """Whether the limits of everybody's desktop are the same."""
+        return self.person.most is NOTHING and not self.people and not self.departments
+
     def of(self, user: UserId) -> Quota:
         """One person's."""
         return self.people.get(user, self.person)

@@ -223,7 +223,7 @@ class Standing:
     def full_limits_of(self, full: Resources) -> Callable[[Ghost], Resources]:
         """What each desktop may use when its person is there: `full`, within quotas."""
         request, rules = self.request, self.request.rules
-        if not rules.enforced:
+        if not rules.enforced or (rules.quotas.alike and self.reserved is NONE_RESERVED):
             return lambda _ghost: full
         context = request.context
         memory_bytes = request.policy.ghost_memory_bytes

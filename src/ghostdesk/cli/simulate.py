@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ghostdesk.cli.common import JsonOption, err, out, print_json
 from ghostdesk.cli.simulate_calibration import calibrate, check
+from ghostdesk.cli.simulate_fleet import fleet
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.replay.synthetic.calendars import write_calendars
 from ghostdesk.replay.synthetic.desktops import SyntheticDesktops
@@ -23,7 +24,8 @@ from ghostdesk.replay.workload_csv import write_workload
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="""Make up histories, where there are none yet, or to see what costs what.
+    help="""Make up histories, where there are none yet, or to see what costs what; and run the control loop over
+thousands of simulated hosts with faults (`fleet`).
 
 Nobody in them exists: every name says "synthetic". They have the figures of recorded sets (`check` shows how closely).
 
@@ -31,10 +33,13 @@ Examples:
 
     ghostdesk simulate history made-up.csv --users 200 --days 60 --scenario class:13:00:30
 
-    ghostdesk simulate states desktops.csv --desktops 150 --days 364""",
+    ghostdesk simulate states desktops.csv --desktops 150 --days 364
+
+    ghostdesk simulate fleet --hosts 2000 --users 100000 --faults some --minutes 2""",
 )
 app.command("calibrate")(calibrate)
 app.command("check")(check)
+app.command("fleet")(fleet)
 
 
 @app.command("history")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ghostdesk.allocator.bookings import NOTHING_KEPT, Kept
-from ghostdesk.allocator.capacity import UNRULED, CapacityRules
+from ghostdesk.allocator.capacity import UNRULED, CapacityRules, Counted
 from ghostdesk.allocator.grants import Grant, Host, InUse, Refusal, grant, reserved_now
 from ghostdesk.allocator.plan import PoolPolicy
 from ghostdesk.allocator.planner import ResourceAllocator
@@ -53,6 +53,9 @@ class Admission:
         self._manager, self._observer, self._allocator = manager, observer, allocator
         self._policy, self._clock = policy, clock
         self._rules, self._build_time_s = rules, build_time_s
+        self._counted = Counted({})
+        self._count_anew()
+        manager.watchers.append(self._changed)
         self._refusals: deque[tuple[float, UserId, Refusal]] = deque(maxlen=_MOST_REFUSALS)
 
     def rules(self) -> CapacityRules:
@@ -75,7 +78,32 @@ class Admission:
 
     def _host(self) -> Host:
         observer, memory_bytes = self._observer, self._policy.ghost_memory_bytes
-        return Host(observer.our_share(), observer.capacity, self._manager, memory_bytes, observer.held_bytes)
+        return Host(
+            observer.our_share(),
+            observer.capacity,
+            self._manager,
+            memory_bytes,
+            observer.held_bytes,
+            self._counted_now(),
+        )
+
+    def _counted_now(self) -> Counted:
+        """All ghosts as they were counted when they changed: a sign-in does not look through everybody's."""
+        departments = self._rules().departments
+        if departments is not self._counted.departments:
+            self._counted = Counted(departments)
+            self._count_anew()
+        return self._counted
+
+    def _count_anew(self) -> None:
+        for ghost in self._manager:
+            self._counted.add(ghost)
+
+    def _changed(self, before: Ghost | None, after: Ghost | None) -> None:
+        if before is not None:
+            self._counted.add(before, -1)
+        if after is not None:
+            self._counted.add(after)
 
     def admit(self, user: UserId) -> Grant:
         """The same for somebody who is here now; a refusal is remembered.

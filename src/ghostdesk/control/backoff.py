@@ -17,7 +17,14 @@ class BuildBackoff:
     why: str = ""
 
     def failed(self, why: str, now_s: float, retry_after_s: float | None = None) -> BuildBackoff:
-        """One more failure: wait twice as long as before, at least as long as the error asks, at most 5 minutes."""
+        """One more failure: wait twice as long as before, at least as long as the error asks, at most 5 minutes.
+
+        A failure while no build may start is of one that was begun before: of a hundred that fail together, one counts.
+        """
+        if now_s < self.not_before_s:
+            return BuildBackoff(
+                self.failures, max(self.not_before_s, now_s + min(_LONGEST_S, retry_after_s or 0.0)), why
+            )
         wait_s = min(_LONGEST_S, max(_FIRST_S * 2.0**self.failures, retry_after_s or 0.0))
         return BuildBackoff(self.failures + 1, now_s + wait_s, why)
 

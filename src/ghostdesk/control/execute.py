@@ -144,7 +144,8 @@ class Executor:
                 await self._finish(ghost, Failed(what, str(outcome.error)), outcomes)
                 raise outcome.error
         launched = [o.command.app for o in outcomes if o.ok and isinstance(o.command, LaunchHidden)]
-        await self._finish(ghost, Done(what, tuple(launched), tuple(failed_apps)), outcomes)
+        done = Done(what, tuple(launched), tuple(failed_apps), host=_built_on(outcomes))
+        await self._finish(ghost, done, outcomes)
         return outcomes
 
     async def _finish(self, ghost: Ghost, event: Done | Failed, outcomes: Sequence[Outcome]) -> None:
@@ -228,3 +229,11 @@ class Executor:
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.WARNING if isinstance(error, GhostdeskError) else logging.ERROR
             log.log(level, "work beside the loop failed: %s", error, exc_info=error if level == logging.ERROR else None)
+
+
+def _built_on(outcomes: Sequence[Outcome]) -> HostId | None:
+    """The host that a build names, of an engine with several."""
+    for outcome in outcomes:
+        if isinstance(outcome.command, Build) and isinstance(where := outcome.facts.get("location"), str):
+            return HostId(where)
+    return None

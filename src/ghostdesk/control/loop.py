@@ -30,15 +30,16 @@ from ghostdesk.control.admission import Admission, no_rules
 from ghostdesk.control.execute import Executor
 from ghostdesk.control.observe import HostObserver
 from ghostdesk.control.policy_feed import PolicyFeed
-from ghostdesk.control.supply import Supply
+from ghostdesk.control.recover import remains
+from ghostdesk.control.supply import Supply, Wait
 from ghostdesk.engines.protocol import AgentLink
 from ghostdesk.ghosts.commands import Outcome, ShowApp
-from ghostdesk.ghosts.events import Lost, ReleaseRequested, ResizeRequested, WakeRequested
+from ghostdesk.ghosts.events import BindRequested, GhostEvent, Lost, ReleaseRequested, ResizeRequested, WakeRequested
 from ghostdesk.ghosts.ghost import Ghost, GhostState
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.clock import Clock
 from ghostdesk.kernel.errors import Conflict, GhostdeskError, NotFound
-from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.kernel.ids import AppId, GhostId, UserId
 from ghostdesk.kernel.resources import Priority, Resources
 from ghostdesk.prefetch.plan import PrefetchWish
 from ghostdesk.profiles.forecast import ArrivalCurve, UsageCurve
@@ -50,6 +51,9 @@ log = logging.getLogger(__name__)
 _AT_THE_DOOR_S = 900.0
 _IN_QUESTION_A_DESKTOP = 4
 """People who are asked about for each desktop that there may be: more than can be served, so that the best are."""
+_WORKING_A_TICK = 2_000
+"""Of people in desktops that are in use, so many curves a tick, in turn: only what they launch next depends on them,
+and forty thousand curves would take longer than a tick."""
 _TRIES = 8
 """Ghosts that somebody else took in the same moment; waiting for one is no try."""
 
@@ -109,6 +113,8 @@ class ControlLoop:
         self.recent: deque[tuple[float, Action]] = deque(maxlen=30)
         self.curves: dict[UserId, UsageCurve] = {}
         self._at_the_door: dict[UserId, float] = {}
+        self._working_from = 0
+        self._stirred: set[UserId] = set()
         if feed is not None:
             executor.listeners.append(feed.on_change)
 
@@ -148,6 +154,12 @@ class ControlLoop:
         """Ghosts whose processes are gone are lost, whatever we thought; their remains are destroyed."""
         for ghost, why in await self.observer.find_lost(self.manager, now_s):
             self.executor.spawn(self.executor.carry_out(ghost, Lost(why)))
+        for frozen in self.observer.frozen_in_use:
+            log.warning("desktop %s is in use and was frozen: it is thawed", frozen)
+            self.executor.spawn(self.executor.thaw(frozen))
+        for stray in self.observer.strays(now_s):
+            log.warning("desktop %s is there and nobody knows of it: it is removed", stray.ghost)
+            self.manager.restore(remains(stray, now_s, "it was found, and nobody knew of it"))
 
     def ask_policy(self, now_s: float) -> bool:
         """Ask the chosen policy, if it is time; whether it now wants something else. One that fails keeps its last
@@ -182,9 +194,33 @@ class ControlLoop:
         if not known:
             return []
         likely = self.feed.answer.users if self.feed is not None else self._likely(now_s, known)
-        owners = frozenset(g.owner for g in self.manager if g.owner is not None)
-        asked = owners | expected | likely
+        asked = self._owners() | expected | likely
         return [user for user in known if user in asked] if asked else []
+
+    def _owners(self) -> set[UserId]:
+        """Owners of ghosts, and of desktops in use as many as there is time for, in turn; those of whom something new
+        is known (`stir`) always."""
+        owners: set[UserId] = set()
+        working: list[UserId] = []
+        for ghost in self.manager:
+            if ghost.owner is None:
+                continue
+            if ghost.state is GhostState.ACTIVE:
+                working.append(ghost.owner)
+            else:
+                owners.add(ghost.owner)
+        if len(working) > _WORKING_A_TICK:
+            begin = self._working_from % len(working)
+            self._working_from = begin + _WORKING_A_TICK
+            stirred = self._stirred.intersection(working)
+            working = (working[begin:] + working[:begin])[:_WORKING_A_TICK]
+            owners |= stirred
+        self._stirred.clear()
+        return owners.union(working)
+
+    def stir(self, user: UserId) -> None:
+        """Something new is known of this person: the next plan asks for their curve, however many others there are."""
+        self._stirred.add(user)
 
     def _likely(self, now_s: float, known: Sequence[UserId]) -> frozenset[UserId]:
         """Whoever may get something of their own: the likeliest, as many as there can be plans for."""
@@ -211,7 +247,13 @@ class ControlLoop:
         if action.ghost is None:
             self.supply.make(action.event)
         else:
-            self.executor.spawn(self.executor.carry_out(action.ghost, action.event))
+            self.executor.spawn(self._carry_out(action.ghost, action.event))
+
+    async def _carry_out(self, ghost: GhostId, event: GhostEvent) -> None:
+        """One action of the plan, in its turn: whoever has got a desktop meanwhile is bound to no second one."""
+        if isinstance(event, BindRequested) and self.manager.of_user(event.user) is not None:
+            return
+        await self.executor.carry_out(ghost, event)
 
     async def sign_in(self, user: UserId) -> Served:
         """The sign-in path: claim the best ghost at hand; build one only when there is none.
@@ -234,11 +276,11 @@ class ControlLoop:
             raise
 
     async def _claim_any(self, user: UserId, started_s: float, found: Match) -> Served:
-        waited = False
+        waited, wait = False, Wait()
         for _ in range(_TRIES):
             while found.ghost is None:
                 waited = True
-                await self.supply.await_ghost(user, self.policy, self.admission.kept_from(user))
+                await self.supply.await_ghost(user, self.policy, self.admission.kept_from(user), wait)
                 found = self._find(user, waited=True)
             limits = self._limits_of(user, found)
             event = self.transition.activate_instance(found, user, limits)
@@ -247,7 +289,7 @@ class ControlLoop:
             except NotFound:
                 found = self._find(user, waited=waited)
                 continue
-            if step.refused:
+            if step.refused or not self._holds(step.ghost):
                 found = self._find(user, waited=waited)
                 continue
             self._at_the_door.pop(user, None)
@@ -256,6 +298,10 @@ class ControlLoop:
                 self.recall([path])
             return Served(step.ghost, path, self.clock.now_s() - started_s, found.why)
         raise Conflict("Every desktop that was ready was taken in the same moment.", "Press “Open desktop” again.")
+
+    def _holds(self, ghost: Ghost) -> bool:
+        """Whether it is still theirs: its host may have died while the home was attached."""
+        return ghost.ghost in self.manager and self.manager.get(ghost.ghost).state is GhostState.ACTIVE
 
     def recall(self, paths: Iterable[str]) -> None:
         """Correct the service target by how people were served, in the order of time: after a restart, too."""

@@ -13,7 +13,7 @@ from ghostdesk.allocator.plan import Context, PoolPolicy
 from ghostdesk.control.links import LinkBook
 from ghostdesk.control.supply import Supply
 from ghostdesk.engines.protocol import PARKING, Engine, ObservedGhost
-from ghostdesk.ghosts.ghost import LIVE
+from ghostdesk.ghosts.ghost import LIVE, GhostState
 from ghostdesk.ghosts.pool import GhostDesktopManager
 from ghostdesk.kernel.conditions import HostConditions
 from ghostdesk.kernel.errors import GhostdeskError
@@ -22,6 +22,10 @@ from ghostdesk.kernel.resources import NOTHING, Resources
 
 log = logging.getLogger(__name__)
 _CHANGES = 20
+_ABILITIES_FOR_S = 30.0
+STRAY_AFTER_S = 60.0
+"""A desktop that nobody knows of is removed after so long: a build that came after it was given up leaves one. Until
+then it may be somebody's test, or the work of a control plane that has just gone."""
 
 
 class HostObserver:
@@ -49,7 +53,7 @@ class HostObserver:
         self._every_s = every_s
         self._read_s = float("-inf")
         self._read_bytes = 0.0
-        self._can_park = False
+        self._can_park, self._abilities_s = False, float("-inf")
         self._whole, self._share = NOTHING, NOTHING
         self.seen: dict[GhostId, ObservedGhost] = {}
         self.links: LinkBook | None = None
@@ -59,28 +63,39 @@ class HostObserver:
         """When the gate moved, and how, latest first."""
         self.held_bytes: dict[GhostId, float] = {}
         """Memory of each ghost and desktop at the last reading."""
+        self._strays: dict[GhostId, float] = {}
+        self.frozen_in_use: list[GhostId] = []
+        """Desktops that somebody works in and that were frozen at the last reading: by a call whose answer never came,
+        and which was carried out after the person had come."""
 
     @property
     def capacity(self) -> Resources:
         """What the host has in all."""
         return self._engine.capacity()
 
-    async def read(self) -> Sequence[ObservedGhost]:
-        """Look again."""
+    async def read(self, *, abilities: bool = True) -> Sequence[ObservedGhost]:
+        """Look again; what the host can do changes seldom, and costs files and counters to find out."""
         found = await self._engine.observe()
         self.seen = {g.ghost: g for g in found}
         self.held_bytes = {g.ghost: float(g.memory_bytes) for g in found}
-        self._can_park = any(a.name == PARKING and a.available for a in self._engine.abilities())
+        if abilities:
+            self._can_park = any(a.name == PARKING and a.available for a in self._engine.abilities())
         return found
 
     async def find_lost(self, manager: GhostDesktopManager, now_s: float) -> list[tuple[GhostId, str]]:
         """Ghosts that should run and do not, each with the reason."""
         if self._recent(now_s):
+            self.frozen_in_use = []
             return []
         self._read_s = now_s
+        known_before, self.frozen_in_use = manager.ids(), []
         live_before = {g.ghost for g in manager if g.state in LIVE}
-        await self.read()
+        stale = not self._abilities_s <= now_s < self._abilities_s + _ABILITIES_FOR_S
+        await self.read(abilities=stale)
+        self._abilities_s = now_s if stale else self._abilities_s
         await self._look(now_s)
+        unknown = self.seen.keys() - known_before
+        self._strays = {ghost: self._strays.get(ghost, now_s) for ghost in unknown if ghost not in manager}
         lost = []
         for ghost in manager:
             if ghost.ghost not in live_before or ghost.state not in LIVE:
@@ -90,7 +105,14 @@ class HostObserver:
                 lost.append((ghost.ghost, "its desktop is gone from the host"))
             elif not seen.alive:
                 lost.append((ghost.ghost, "its first process ended"))
+            elif seen.frozen and ghost.state is GhostState.ACTIVE and ghost.pending is None:
+                self.frozen_in_use.append(ghost.ghost)
         return lost
+
+    def strays(self, now_s: float) -> list[ObservedGhost]:
+        """Desktops of ours that were seen for `STRAY_AFTER_S` and that nobody knows of."""
+        due = [ghost for ghost, since_s in self._strays.items() if now_s - since_s >= STRAY_AFTER_S]
+        return [self.seen[ghost] for ghost in due if ghost in self.seen]
 
     async def _look(self, now_s: float) -> None:
         """How the host fares. An engine that cannot tell stops nothing: what was seen last counts for a while."""

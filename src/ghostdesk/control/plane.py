@@ -234,6 +234,8 @@ class ControlPlane:
         if not self.personal.book.admits(event):
             return
         self.loop.profiles.observe(event)
+        if event.user is not None:
+            self.loop.stir(event.user)
         self.journal.event(event)
         for listener in self.heard:
             listener(event)
@@ -322,7 +324,9 @@ class ControlPlane:
         self.done[ghost.ghost, type(event).__name__] = "ok" if not isinstance(event, Failed) else event.reason
         while len(self.done) > 500:
             self.done.pop(next(iter(self.done)))
-        if isinstance(event, Lost | Failed) and ghost.state is GhostState.DRAINING and ghost.owner is not None:
+        again = isinstance(event, Failed) and event.what == "destroy"  # it ended before; its owner was told
+        ended = isinstance(event, Lost | Failed) and not again and ghost.state is GhostState.DRAINING
+        if ended and ghost.owner is not None:
             handle = DesktopHandle(ghost.ghost, ghost.generation, False, "lost", 0.0, event.reason)
             self.board.post(ghost.owner, Notice("lost", f"Your desktop ended: {event.reason}.", handle))
             self.wake.set()

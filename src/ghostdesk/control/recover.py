@@ -38,8 +38,9 @@ def verdict(seen: ObservedGhost, claim: Claim | None, now_s: float) -> Ghost | N
     if not seen.alive:
         return None
     ghost = Ghost(
-        seen.ghost, TemplateId(seen.template), GhostState.READY, since_s=now_s, reason="found after a restart"
-    )
+        seen.ghost, TemplateId(seen.template), GhostState.READY, since_s=now_s, reason="found after a restart",
+        host=seen.host,
+    )  # fmt: skip
     if claim is None and seen.owner is None:
         return ghost
     if claim is None:
@@ -64,7 +65,8 @@ async def recover(
             outcome = await engine.apply(Destroy(seen.ghost))
             if outcome.error is not None:  # the plan tries again, tick by tick
                 log.warning("%s cannot be removed yet: %s", seen.ghost, outcome.error)
-                manager.restore(_draining(seen, clock.now_s()))
+                reason = "what is left after a restart could not be removed"
+                manager.restore(remains(seen, clock.now_s(), reason))
             if claim is not None:
                 await journal.quietly(lambda gone=seen.ghost: journal.store.delete_claim(gone))  # type: ignore[misc]
             removed += 1
@@ -80,10 +82,11 @@ async def recover(
     return Recovered(kept, active, removed)
 
 
-def _draining(seen: ObservedGhost, now_s: float) -> Ghost:
-    """What is left of a desktop that could not be destroyed; it is nobody's any more."""
-    reason = "what is left after a restart could not be removed"
-    return Ghost(seen.ghost, TemplateId(seen.template), GhostState.DRAINING, since_s=now_s, reason=reason)
+def remains(seen: ObservedGhost, now_s: float, reason: str) -> Ghost:
+    """A desktop that is nobody's and must go: the plan removes it, and tries again until it is gone."""
+    return Ghost(
+        seen.ghost, TemplateId(seen.template), GhostState.DRAINING, since_s=now_s, reason=reason, host=seen.host
+    )
 
 
 async def _claims(journal: Journal) -> dict[GhostId, Claim]:

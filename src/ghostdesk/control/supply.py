@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from ghostdesk.allocator.bookings import NOTHING_KEPT, Kept
 from ghostdesk.allocator.lead_time import LeadTime
@@ -26,8 +27,17 @@ _REMEMBERED_BUILDS = 20
 _FIRST_GUESS_S = 5.0
 _MADE_WAY = ReleaseRequested("it made way for somebody who is waiting")
 _MAKE_WAY = frozenset(GhostState) - {GhostState.ACTIVE, GhostState.DRAINING}
+_OWN_TRIES = 3
+"""Builds for one person that may fail before they are told, whatever is being built for others meanwhile."""
 MOST_AT_ONCE = 2
 """Builds under way at the same time on one machine: more would only slow each other down."""
+
+
+@dataclass
+class Wait:
+    """One person's waiting: what was built for them."""
+
+    built: list[GhostId] = field(default_factory=list)
 
 
 def new_ghost_id() -> GhostId:
@@ -78,7 +88,7 @@ class Supply:
 
     def building(self) -> int:
         """How many builds are under way; what is being built belongs to nobody yet."""
-        return sum(1 for g in self._manager.of_nobody() if g.coming and g.pending != "wake")
+        return self._manager.building()
 
     def make(self, event: GhostEvent) -> None:
         """Start a build (or the caching of a template) for a new ghost, unless too many are under way."""
@@ -88,32 +98,41 @@ class Supply:
         ghost = self._manager.add(self._make_id(), event.template.template)
         self._executor.spawn(self._executor.carry_out(ghost.ghost, event))
 
-    async def await_ghost(self, user: UserId, policy: PoolPolicy, kept: Kept = NOTHING_KEPT) -> None:
+    async def await_ghost(
+        self, user: UserId, policy: PoolPolicy, kept: Kept = NOTHING_KEPT, wait: Wait | None = None
+    ) -> None:
         """Wait until something has changed that may have brought a ghost; what is `kept` is not for this person.
 
         Whoever waits has a build of their own under way, as far as so many may run at once; who waits longest takes
-        the first that is ready.
+        the first that is ready. `wait` is kept from call to call while the same person waits.
 
         Raises:
             EngineError: the build failed, or there is no room for one more desktop.
         """
+        wait = wait or Wait()
         self._changed.clear()
         self.waiting += 1
         try:
             coming = sum(1 for g in self._manager.of_nobody() if g.coming)
             if coming == 0 or (coming < self.waiting and coming < self._most_at_once):
-                self._build_for(user, policy, coming, kept)
+                self._build_for(user, policy, coming, kept, wait)
             await self._changed.wait()
         finally:
             self.waiting -= 1
         failure = self._last_failure
-        if failure is not None and not self.building():
+        # While builds of others are under way they may serve; where all fail, each would wait for the next for ever.
+        if failure is not None and (not self.building() or self._failed(wait) >= _OWN_TRIES):
             if isinstance(failure, InsufficientCapacity) and (victim := self._least_useful(kept)) is not None:
+                wait.built.clear()
                 await self._executor.carry_out(victim.ghost, _MADE_WAY)  # people before ghosts; then another try
                 return
             raise failure
 
-    def _build_for(self, user: UserId, policy: PoolPolicy, coming: int, kept: Kept) -> None:
+    def _failed(self, wait: Wait) -> int:
+        """How many builds for one person came to nothing."""
+        return sum(1 for g in wait.built if g not in self._manager or self._manager.get(g).state is GhostState.DRAINING)
+
+    def _build_for(self, user: UserId, policy: PoolPolicy, coming: int, kept: Kept, wait: Wait) -> None:
         try:
             if not self._make_room(policy, kept):
                 return  # a ghost that is busy now will do, or make way
@@ -124,6 +143,7 @@ class Supply:
         if coming == 0:
             self._last_failure = None
         ghost = self._manager.add(self._make_id(), policy.template.template)
+        wait.built.append(ghost.ghost)
         # Somebody waits: it does not yield, and has what a claim will give it. If nobody takes it, the plan resizes it.
         reason = f"{user} is waiting for it"
         event = BuildRequested(policy.template, policy.active_limits, reason, Priority.PERSON)
@@ -136,9 +156,9 @@ class Supply:
         Raises:
             InsufficientCapacity: people have all desktops, or those that are left are booked.
         """
-        alive = [g for g in self._manager if g.state is not GhostState.DRAINING]
-        if len(alive) < policy.ceiling:
+        if len(self._manager) - self._manager.draining() < policy.ceiling:
             return True
+        alive = [g for g in self._manager if g.state is not GhostState.DRAINING]
         victim = self._least_useful(kept)
         if victim is not None:
             self._executor.spawn(self._executor.carry_out(victim.ghost, _MADE_WAY))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from ghostdesk.ghosts.commands import AgentCommand, EngineCommand, Outcome
+from ghostdesk.ghosts.ghost import LOCAL_HOST
 from ghostdesk.kernel.conditions import HostConditions
-from ghostdesk.kernel.ids import GhostId, UserId
+from ghostdesk.kernel.ids import GhostId, HostId, UserId
 from ghostdesk.kernel.resources import Resources
 from ghostdesk.prefetch.file_history import FileEvent
 from ghostdesk.telemetry.events import UsageEvent
@@ -39,6 +40,7 @@ class ObservedGhost:
         memory_bytes: what it holds now; 0 when unknown.
         cpu_s: CPU seconds used so far; 0 when unknown.
         resting: whether it is kept as an image, frozen by having no process at all: its agent is back after a thaw.
+        host: where it runs, of an engine with several hosts.
     """
 
     ghost: GhostId
@@ -49,6 +51,7 @@ class ObservedGhost:
     memory_bytes: int = 0
     cpu_s: float = 0.0
     resting: bool = False
+    host: HostId = LOCAL_HOST
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ghostdesk.ghosts.ghost import DesktopTemplate
-from ghostdesk.kernel.ids import AppId, UserId
+from ghostdesk.kernel.ids import AppId, HostId, UserId
 from ghostdesk.kernel.resources import NOTHING, Priority, Resources
 
 
@@ -92,12 +92,14 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The work called `what` has ended well. After a warming `apps` wait hidden, and `failed_apps` do not."""
+    """The work called `what` has ended well. After a warming `apps` wait hidden, and `failed_apps` do not; after a
+    build the desktop runs on `host`, where the engine has several."""
 
     what: str
     apps: tuple[AppId, ...] = ()
     failed_apps: tuple[AppId, ...] = ()
     reason: str = ""
+    host: HostId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,7 +280,7 @@ def _take(row: Row, ghost: Ghost, event: GhostEvent, now_s: float) -> Step:
         pending=row.pending,
         since_s=ghost.since_s if state is ghost.state else now_s,
         reason=event.reason or ghost.reason,
-        host=ghost.host,
+        host=event.host if isinstance(event, Done) and event.host is not None else ghost.host,
         limits=limits,
         priority=priority,
     )

@@ -6,7 +6,7 @@ writer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ghostdesk.ghosts.events import GhostEvent
 from ghostdesk.ghosts.ghost import LIVE, RUNG, Ghost, GhostState
@@ -15,6 +15,16 @@ from ghostdesk.kernel.errors import NotFound
 from ghostdesk.kernel.ids import AppId, GhostId, TemplateId, UserId
 
 _CHOICE = (GhostState.WARM, GhostState.READY, GhostState.PARKED)
+Watcher = Callable[[Ghost | None, Ghost | None], None]
+"""Told of every ghost before and after a change; None where there is none."""
+
+
+def _building(ghost: Ghost) -> bool:
+    return ghost.owner is None and ghost.coming and ghost.pending != "wake"
+
+
+def _draining(ghost: Ghost) -> bool:
+    return ghost.state is GhostState.DRAINING
 
 
 class GhostDesktopManager:
@@ -24,12 +34,22 @@ class GhostDesktopManager:
         self._ghosts: dict[GhostId, Ghost] = {}
         # Whose they are, so that a sign-in does not look through everybody's. Dicts keep the order in which they came.
         self._of_owner: dict[UserId | None, dict[GhostId, None]] = {None: {}}
+        # Counted as they change: a batch of a thousand builds would otherwise look at all of them a thousand times.
+        self._counts = {_building: 0, _draining: 0}
+        self.watchers: list[Watcher] = []
 
     def __iter__(self) -> Iterator[Ghost]:
         return iter(tuple(self._ghosts.values()))
 
     def __len__(self) -> int:
         return len(self._ghosts)
+
+    def __contains__(self, ghost: object) -> bool:
+        return ghost in self._ghosts
+
+    def ids(self) -> frozenset[GhostId]:
+        """The ids of all, at this moment."""
+        return frozenset(self._ghosts)
 
     def get(self, ghost: GhostId) -> Ghost:
         """One ghost; raises `NotFound`."""
@@ -65,8 +85,23 @@ class GhostDesktopManager:
         """Ghosts that belong to nobody yet, in whatever state, in the order in which they were added."""
         return [self._ghosts[ghost] for ghost in self._of_owner[None]]
 
+    def building(self) -> int:
+        """How many are being built; what is being built belongs to nobody yet."""
+        return self._counts[_building]
+
+    def draining(self) -> int:
+        """How many are being removed."""
+        return self._counts[_draining]
+
+    def _note(self, before: Ghost | None, after: Ghost | None) -> None:
+        for kind in self._counts:
+            self._counts[kind] += (after is not None and kind(after)) - (before is not None and kind(before))
+        for watcher in self.watchers:
+            watcher(before, after)
+
     def _put(self, ghost: Ghost) -> None:
         before = self._ghosts.get(ghost.ghost)
+        self._note(before, ghost)
         if before is None or before.owner != ghost.owner:
             if before is not None:
                 self._disown(before)
@@ -74,7 +109,9 @@ class GhostDesktopManager:
         self._ghosts[ghost.ghost] = ghost
 
     def _drop(self, ghost: GhostId) -> None:
-        self._disown(self._ghosts.pop(ghost))
+        gone = self._ghosts.pop(ghost)
+        self._disown(gone)
+        self._note(gone, None)
 
     def _disown(self, ghost: Ghost) -> None:
         theirs = self._of_owner[ghost.owner]

@@ -165,9 +165,14 @@ class UsageCurve:
     def arrival_within(self, now_s: float, lead_s: float) -> float:
         """Probability of at least one sign-in in ``[now_s, now_s + lead_s)``."""
         absent = 1.0
-        for index, hazard in enumerate(self.arrival):
-            low = max(now_s, self.start_s + index * self.slot_s)
-            high = min(now_s + lead_s, self.start_s + (index + 1) * self.slot_s)
+        # Of two hours in steps of five minutes a few matter, and a plan asks this of everybody.
+        count, ahead = len(self.arrival), (now_s - self.start_s) / self.slot_s
+        first = min(max(int(ahead) - 1, 0), count)  # one more on either side, as quotients are rounded
+        last = int(min(max(ahead + lead_s / self.slot_s + 2.0, first), count))
+        start_s, slot_s, end_s = self.start_s, self.slot_s, now_s + lead_s
+        for index in range(first, last):
+            low, high = start_s + index * slot_s, start_s + (index + 1) * slot_s
+            low, high = now_s if low < now_s else low, end_s if high > end_s else high
             if high > low:
-                absent *= (1.0 - min(hazard, 1.0)) ** ((high - low) / self.slot_s)
+                absent *= (1.0 - min(self.arrival[index], 1.0)) ** ((high - low) / slot_s)
         return 1.0 - absent

@@ -74,6 +74,11 @@ def render_html(report: ReplayReport) -> str:
         _assumptions(report),
         _notes(report),
     ]
+    return page(title, body)
+
+
+def page(title: str, body: Sequence[str]) -> str:
+    """A page of these parts, in the reports' style; nothing is fetched, and no script runs."""
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -12,7 +12,7 @@ from ghostdesk.replay.metrics import Timeline
 
 WIDTH, HEIGHT = 920, 400
 COLOURS = 8
-_LEFT, _RIGHT, _TOP, _BOTTOM = 78, 16, 14, 46
+LEFT, RIGHT, TOP, _BOTTOM = 78, 16, 14, 46
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LEAST_GAP = 1.25
 Curve = tuple[str, Sequence[tuple[float, float, str]]]
@@ -28,32 +28,35 @@ def trade_off(curves: Sequence[Curve], chosen: tuple[float, float, str], target_
     most = max([*costs, 1e-9]) * 1.04
 
     def x(cost: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * cost / most
+        return LEFT + (WIDTH - LEFT - RIGHT) * cost / most
 
     def y(miss: float) -> float:
         share = (math.log(max(miss, low)) - math.log(low)) / (math.log(high) - math.log(low))
-        return HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * share
+        return HEIGHT - _BOTTOM - (HEIGHT - TOP - _BOTTOM) * share
 
-    parts = [_open(HEIGHT, "Cost against misses: lower and further left is better")]
-    for tick in _round_steps(most):
-        parts += [_line(x(tick), _TOP, x(tick), HEIGHT - _BOTTOM, "grid"), _text(x(tick), HEIGHT - 28, f"{tick:,g}")]
+    parts = [svg_open(HEIGHT, "Cost against misses: lower and further left is better")]
+    for tick in round_steps(most):
+        parts += [
+            draw_line(x(tick), TOP, x(tick), HEIGHT - _BOTTOM, "grid"),
+            draw_text(x(tick), HEIGHT - 28, f"{tick:,g}"),
+        ]
     for miss in _log_ticks(low, high):
         parts += [
-            _line(_LEFT, y(miss), WIDTH - _RIGHT, y(miss), "grid"),
-            _text(_LEFT - 6, y(miss) + 4, _percent(miss), "end"),
+            draw_line(LEFT, y(miss), WIDTH - RIGHT, y(miss), "grid"),
+            draw_text(LEFT - 6, y(miss) + 4, _percent(miss), "end"),
         ]
     if low <= target_miss <= high:
-        parts.append(_line(_LEFT, y(target_miss), WIDTH - _RIGHT, y(target_miss), "target"))
-        parts.append(_text(_LEFT + 6, y(target_miss) - 5, "asked for", "start"))
+        parts.append(draw_line(LEFT, y(target_miss), WIDTH - RIGHT, y(target_miss), "target"))
+        parts.append(draw_text(LEFT + 6, y(target_miss) - 5, "asked for", "start"))
     if 0 in misses:
-        parts += [_line(_LEFT, y(0), WIDTH - _RIGHT, y(0), "grid"), _text(_LEFT - 6, y(0) + 4, "none", "end")]
+        parts += [draw_line(LEFT, y(0), WIDTH - RIGHT, y(0), "grid"), draw_text(LEFT - 6, y(0) + 4, "none", "end")]
     for number, (_, points) in enumerate(curves):
         path = " ".join(f"{x(cost):.1f},{y(miss):.1f}" for cost, miss, _ in points)
         parts.append(f'<polyline class="curve c{number % COLOURS}" points="{path}"/>')
         parts += [_dot(x(c), y(m), 4, f"c{number % COLOURS}", words) for c, m, words in points]
     parts.append(_dot(x(chosen[0]), y(chosen[1]), 9, "ring", chosen[2]))
-    parts.append(_text((WIDTH + _LEFT) / 2, HEIGHT - 8, cost_name))
-    parts.append(_text(14, (HEIGHT - _BOTTOM) / 2, "starts that found nothing ready", turned=True))
+    parts.append(draw_text((WIDTH + LEFT) / 2, HEIGHT - 8, cost_name))
+    parts.append(draw_text(14, (HEIGHT - _BOTTOM) / 2, "starts that found nothing ready", turned=True))
     return "".join([*parts, "</svg>"])
 
 
@@ -64,38 +67,40 @@ def week(line: Timeline, timezone: str) -> str:
     sums = [sum(column) for column in zip(*stacked, strict=True)]
     most, busiest = max([*sums, 1.0]), max([*line.starts, 1])
     upper, lower, gap = 220, 90, 26
-    height, count = _TOP + upper + gap + lower + 30, len(line.starts)
+    height, count = TOP + upper + gap + lower + 30, len(line.starts)
 
     def x(step: float) -> float:
-        return _LEFT + (WIDTH - _LEFT - _RIGHT) * step / count
+        return LEFT + (WIDTH - LEFT - RIGHT) * step / count
 
-    parts = [_open(height, "The busiest week: ghosts by phase, and people who came")]
-    for tick in _round_steps(most, 4):
-        at = _TOP + upper * (1 - tick / most)
-        parts += [_line(_LEFT, at, WIDTH - _RIGHT, at, "grid"), _text(_LEFT - 6, at + 4, f"{tick:,g}", "end")]
+    parts = [svg_open(height, "The busiest week: ghosts by phase, and people who came")]
+    for tick in round_steps(most, 4):
+        at = TOP + upper * (1 - tick / most)
+        parts += [draw_line(LEFT, at, WIDTH - RIGHT, at, "grid"), draw_text(LEFT - 6, at + 4, f"{tick:,g}", "end")]
     base = [0.0] * count
     for values, name in zip(stacked, ("active", "ready", "booting"), strict=True):
         top = [b + v for b, v in zip(base, values, strict=True)]
-        parts.append(f'<path class="area {name}" d="{_area(base, top, x, lambda v: _TOP + upper * (1 - v / most))}"/>')
+        parts.append(
+            f'<path class="area {name}" d="{area_path(base, top, x, lambda v: TOP + upper * (1 - v / most))}"/>'
+        )
         base = top
-    floor = _TOP + upper + gap + lower
-    width = max((WIDTH - _LEFT - _RIGHT) / count, 0.8)
+    floor = TOP + upper + gap + lower
+    width = max((WIDTH - LEFT - RIGHT) / count, 0.8)
     for step, (starts, missed) in enumerate(zip(line.starts, line.missed, strict=True)):
         for came, kind in ((starts, "demand"), (missed, "missed")):
             if came:
                 parts.append(_bar(x(step), floor, width, lower * came / busiest, kind))
-    parts.append(_text(_LEFT - 6, floor - lower + 8, f"{busiest}", "end"))
-    parts.append(_text(_LEFT - 6, floor + 4, "0", "end"))
-    parts.append(_text(14, floor - lower / 2, "starts / 15 min", turned=True))
-    parts.append(_text(14, _TOP + upper / 2, "desktops", turned=True))
+    parts.append(draw_text(LEFT - 6, floor - lower + 8, f"{busiest}", "end"))
+    parts.append(draw_text(LEFT - 6, floor + 4, "0", "end"))
+    parts.append(draw_text(14, floor - lower / 2, "starts / 15 min", turned=True))
+    parts.append(draw_text(14, TOP + upper / 2, "desktops", turned=True))
     first = datetime.fromtimestamp(line.from_s, zone)
     for day in range(8):
         midnight = (first.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=day)).timestamp()
         place = (midnight - line.from_s) / line.step_s
         if 0 <= place < count:
             local = datetime.fromtimestamp(midnight, zone)
-            parts.append(_line(x(place), _TOP, x(place), floor, "grid"))
-            parts.append(_text(x(place) + 4, floor + 18, f"{_DAYS[local.weekday()]} {local:%d %b}", "start"))
+            parts.append(draw_line(x(place), TOP, x(place), floor, "grid"))
+            parts.append(draw_text(x(place) + 4, floor + 18, f"{_DAYS[local.weekday()]} {local:%d %b}", "start"))
     return "".join([*parts, "</svg>"])
 
 
@@ -103,10 +108,10 @@ def heat(counts: Sequence[Sequence[float]], words: Callable[[int, int], str], na
     """Hour by weekday; the strongest cell is the fullest colour. `words` says what a cell holds."""
     cell_w, cell_h, left, top = 34, 24, 44, 22
     most = max((value for row in counts for value in row), default=0.0) or 1.0
-    parts = [_open(top + 7 * cell_h + 6, name, left + 24 * cell_w + 4)]
-    parts += [_text(left + (hour + 0.5) * cell_w, 14, f"{hour:02d}") for hour in range(24)]
+    parts = [svg_open(top + 7 * cell_h + 6, name, left + 24 * cell_w + 4)]
+    parts += [draw_text(left + (hour + 0.5) * cell_w, 14, f"{hour:02d}") for hour in range(24)]
     for day in range(7):
-        parts.append(_text(left - 6, top + day * cell_h + 16, _DAYS[day], "end"))
+        parts.append(draw_text(left - 6, top + day * cell_h + 16, _DAYS[day], "end"))
         for hour in range(24):
             strength = max(counts[day][hour], 0.0) / most
             said = escape(f"{_DAYS[day]} {hour:02d}:00: {words(day, hour)}")
@@ -117,22 +122,28 @@ def heat(counts: Sequence[Sequence[float]], words: Callable[[int, int], str], na
     return "".join([*parts, "</svg>"])
 
 
-def _area(base: Sequence[float], top: Sequence[float], x: Callable[[float], float], y: Callable[[float], float]) -> str:
+def area_path(
+    base: Sequence[float], top: Sequence[float], x: Callable[[float], float], y: Callable[[float], float]
+) -> str:
+    """The path of an area between two curves, a point a step."""
     forth = [f"{x(step + 0.5):.1f},{y(value):.1f}" for step, value in enumerate(top)]
     back = [f"{x(step + 0.5):.1f},{y(value):.1f}" for step, value in reversed(list(enumerate(base)))]
     return f"M{' L'.join([*forth, *back])}Z"
 
 
-def _open(height: float, name: str, width: float = WIDTH) -> str:
+def svg_open(height: float, name: str, width: float = WIDTH) -> str:
+    """The beginning of a picture, with its name for readers of screens."""
     said = escape(name)
     return f'<svg viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{said}"><title>{said}</title>'
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+def draw_line(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
+    """A straight line."""
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _text(x: float, y: float, words: str, anchor: str = "middle", *, turned: bool = False) -> str:
+def draw_text(x: float, y: float, words: str, anchor: str = "middle", *, turned: bool = False) -> str:
+    """Words."""
     turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{turn}>{escape(words)}</text>'
 
@@ -151,7 +162,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.3g} %"
 
 
-def _round_steps(most: float, about: int = 6) -> list[float]:
+def round_steps(most: float, about: int = 6) -> list[float]:
     """Round numbers from 0 to `most`."""
     rough = most / about
     power = 10.0 ** math.floor(math.log10(rough))

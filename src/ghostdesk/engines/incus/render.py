@@ -13,7 +13,7 @@ from ghostdesk.engines.incus.states import NO_USAGE, Usage
 from ghostdesk.engines.protocol import ObservedGhost
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError
-from ghostdesk.kernel.ids import GhostId, UserId, ghost_id, user_id
+from ghostdesk.kernel.ids import GhostId, HostId, UserId, ghost_id, user_id
 from ghostdesk.kernel.resources import Priority, Resources
 
 INSIDE_UID = 1000
@@ -167,4 +167,5 @@ def observed(instance: Mapping[str, Any], pool: str, usage: Usage = NO_USAGE) ->
         template=str(config.get(TEMPLATE, "")),
         memory_bytes=usage.memory_bytes,
         cpu_s=usage.cpu_s,
+        host=HostId(str(instance.get("location") or "none")),
     )
