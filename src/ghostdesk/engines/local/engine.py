@@ -37,6 +37,7 @@ from ghostdesk.engines.local.reclaim import reclaim
 from ghostdesk.engines.local.records import GhostRecord, Records, clear_disk_errors, write_atomically
 from ghostdesk.engines.local.remote_homes import RemoteHomes, RemoteSource
 from ghostdesk.engines.local.runtime import install_runtime
+from ghostdesk.engines.local.threads import to_its_end
 from ghostdesk.engines.local.zram import zram_used_bytes
 from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
 from ghostdesk.ghosts.commands import (
@@ -214,16 +215,7 @@ class LocalEngine:
         if urgent not in self._threads:
             count, name = (URGENT_THREADS, "local-engine-urgent") if urgent else (THREADS, "local-engine")
             self._threads[urgent] = ThreadPoolExecutor(max_workers=count, thread_name_prefix=name)
-        job = self._threads[urgent].submit(work)
-        done = asyncio.wrap_future(job)
-        try:
-            return await asyncio.shield(done)
-        except asyncio.CancelledError:
-            # A thread cannot be stopped: whoever gives up waits for its end, or two would be at work on one ghost.
-            while not (job.cancel() or job.done()):
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait([done])
-            raise
+        return await to_its_end(self._threads[urgent], work)
 
     async def observe(self) -> Sequence[ObservedGhost]:
         """Every ghost that has a folder, alive or not; half-built and half-destroyed ones show as dead."""
