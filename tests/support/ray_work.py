@@ -36,7 +36,7 @@ from ghostdesk.training.sources import HistorySource
 HOUR = 3600.0
 MONDAY_S = 1_736_121_600.0  # 2025-01-06, 00:00 UTC
 PIECES = 8
-SETTINGS = ("static:1", "static:2", "static:3", "static:4", "spare-buffer:2%, at least 1", "static:5")
+SETTINGS = ("static:1", "static:2", "spare-buffer:2%, at least 1")
 
 
 def held(folder: str, number: int) -> int:
@@ -112,11 +112,11 @@ def pieces_are_done_again(cluster: Cluster, nodes: Nodes, second: str, folder: P
 
 def replayed(cluster: Cluster, nodes: Nodes) -> dict[str, Any]:
     rng = np.random.default_rng(5)
-    day = np.repeat(np.arange(28), 40)
+    day = np.repeat(np.arange(10), 30)
     start_s = np.sort(MONDAY_S + DAY_S * day + HOUR * rng.uniform(8, 18, len(day)))
     names = tuple(f"d{n}" for n in range(60))
     sessions = Sessions(names, np.arange(len(day)) % 60, start_s, start_s + 1800.0, named=False)
-    window = Window(MONDAY_S + 2 * DAY_S, MONDAY_S + 26 * DAY_S)
+    window = Window(MONDAY_S + 2 * DAY_S, MONDAY_S + 9 * DAY_S)
     job = ReplayJob(sessions, window, ReplayFigures(lead_s=90.0, lead_spread=0.4, seed=3), CostModel(), "UTC")
     removed: list[float] = []
 

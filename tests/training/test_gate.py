@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_fakes import SMALL, MakeRequest
+from training_fakes import SMALL, ByPickle, MakeRequest
 
 from ghostdesk.kernel.ids import AppId
 from ghostdesk.profiles.baselines.slots import WeekSlots
@@ -109,6 +109,15 @@ def test_models_and_simple_predictors_are_scored_on_the_same_steps(shards: StepS
     assert again.champion is not None and again.steps == first.steps
     assert again.challenger == pytest.approx(first.challenger)
     assert not compare(shards, ROOM, SMALL, weights, (SMALL, weights), SIMPLE).promote
+
+
+def test_on_a_cluster_models_are_compared_as_here(shards: StepShards) -> None:
+    weights, other = LstmTrainer(SMALL, 1).weights(), LstmTrainer(SMALL, 2).weights()
+    for champion in (None, (SMALL, other)):
+        cluster = ByPickle()
+        there = compare(shards, ROOM, SMALL, weights, champion, SIMPLE, cluster)
+        assert there == compare(shards, ROOM, SMALL, weights, champion, SIMPLE)
+        assert cluster.pieces
 
 
 def test_an_expert_is_charged_for_another_application_by_what_it_left() -> None:

@@ -28,6 +28,16 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of a table.")]
 
+RayOption = Annotated[
+    str,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Work on the Ray cluster there (HOST:6379, ray://HOST:10001 or auto); the results are the same.",
+        show_default="this machine alone",
+    ),
+]
+
 
 def settings_of(config: Path | None) -> Settings:
     """The settings, or the defaults."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from ghostdesk.cli.common import ConfigOption, date_s, err, out, settings_of, zone_named
+from ghostdesk.cli.common import ConfigOption, RayOption, date_s, err, out, settings_of, zone_named
 from ghostdesk.config import Settings
 from ghostdesk.control.policy_feed import DECIDE_EVERY_S
 from ghostdesk.evaluate.arrivals_events import history_of_events
@@ -30,6 +31,7 @@ from ghostdesk.replay.report_html import render_html
 from ghostdesk.replay.run import SETTINGS_A_POLICY, Point, ReplayJob, replay_all
 from ghostdesk.replay.run import settings_of as policy_settings
 from ghostdesk.replay.world import ReplayFigures
+from ghostdesk.training.cluster import Cluster, connected
 from ghostdesk.wiring import open_settings_store
 
 _PEOPLE_EVERY_S = 300.0
@@ -87,7 +89,8 @@ def replay(
     target_hit_rate: TargetOption = 0.99,
     timezone: Annotated[str, typer.Option(help="Zone of times that name none, and of people's clocks.")] = "",
     seed: Annotated[int, typer.Option(help="Equal seeds give equal build times.")] = 0,
-    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 for every core.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 for every core (of the cluster).")] = 0,
+    ray: RayOption = "",
     json_to: JsonToOption = None,
     html_to: HtmlToOption = None,
     config: ConfigOption = None,
@@ -125,7 +128,8 @@ def replay(
     job = ReplayJob(sessions, window_of(sessions, train_until_s, until_s, zone), figures, model, zone_name)
     source = history.name if history is not None else "ghostdesk's own store"
     figures_from = "measured, as the operator says" if measured else "assumed"
-    points = _replayed(job, chosen, jobs or usable_cores())
+    with connected(ray) if ray else nullcontext() as cluster:
+        points = _replayed(job, chosen, jobs or (usable_cores() if cluster is None else cluster.cpus), cluster)
     report = build_report(job, points, source=source, figures_from=figures_from, target_hit_rate=target_hit_rate)
     _show(report, to_err=str(json_to) == "-")
     if html_to is not None:
@@ -134,11 +138,11 @@ def replay(
         write_json(report, json_to, sys.stdout)
 
 
-def _replayed(job: ReplayJob, chosen: Sequence[str], jobs: int) -> list[Point]:
+def _replayed(job: ReplayJob, chosen: Sequence[str], jobs: int, cluster: Cluster | None) -> list[Point]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     with Progress(*columns, TimeRemainingColumn(), console=err, transient=True) as bar:
         task = bar.add_task(f"{len(chosen)} settings", total=1.0)
-        return replay_all(job, chosen, jobs, lambda share: bar.update(task, completed=share))
+        return replay_all(job, chosen, jobs, lambda share: bar.update(task, completed=share), cluster)
 
 
 def _show(report: ReplayReport, *, to_err: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -13,10 +14,11 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ghostdesk.cli.common import ConfigOption, JsonOption, err, out, print_json, settings_of
+from ghostdesk.cli.common import ConfigOption, JsonOption, RayOption, err, out, print_json, settings_of
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.profiles.lstm_step import LstmConfig
 from ghostdesk.profiles.next_app.mixture import SIMPLE
+from ghostdesk.training.cluster import connected
 from ghostdesk.training.curve_hours import CurveHours
 from ghostdesk.training.curves import CurveTrainReport, train_curves_on
 from ghostdesk.training.loop import Trainer, TrainOptions, TrainProgress
@@ -68,6 +70,7 @@ def train(
         bool, typer.Option("--promote/--no-promote", help="Let a better model go live by itself.")
     ] = True,
     only: OnlyOption = None,
+    ray: RayOption = "",
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,6 +79,9 @@ def train(
     Two are made: of the next application (for which the last 15 % of everyone's history are held out: one half stops
     the training, the other decides), and of the usage curves (the last days decide). Interrupted at any moment, the
     same command goes on and ends with the same models.
+
+    On a Ray cluster the usage curves are trained a resource a task and models are compared a group of people a task;
+    the LSTM learns on this machine, as each of its steps needs the one before. The models are the same.
     """
     settings = settings_of(config)
     now_s = time.time()
@@ -89,7 +95,7 @@ def train(
         source = file_source(history, timezone or settings.forecast.timezone)
     hours, report, curves = CurveHours(now_s), None, None
     try:
-        with _Bars(quiet=as_json) as bars:
+        with connected(ray) if ray else nullcontext() as cluster, _Bars(quiet=as_json) as bars:
             identity = source.identity()
             if make_trainer is not None:
                 request = TrainRequest(
@@ -104,12 +110,13 @@ def train(
                     resume=resume,
                     promote=promote,
                     threads=threads,
+                    cluster=cluster,
                 )
                 report = run_training(request, bars.watcher())
             if only is not Part.APPLICATIONS:
                 curves = train_curves_on(
                     source, hours, settings.state.directory,
-                    identity=identity, seed=seed, promote=promote, told=bars.curves,
+                    identity=identity, seed=seed, promote=promote, told=bars.curves, cluster=cluster,
                 )  # fmt: skip
     finally:
         if store is not None:

@@ -20,6 +20,7 @@ from ghostdesk.replay.history import Sessions, Window, parts_of
 from ghostdesk.replay.metrics import CostModel, Figures, Timeline, busiest_week_s, measure_parts, timeline
 from ghostdesk.replay.recorder import Recording
 from ghostdesk.replay.world import ReplayFigures, replay
+from ghostdesk.training.cluster import Cluster
 
 _LOOK_EVERY_S = 0.2
 SETTINGS_A_POLICY = 4
@@ -144,18 +145,33 @@ def parts_for(job: ReplayJob, texts: Sequence[str], jobs: int) -> list[list[Wind
 
 
 def replay_all(
-    job: ReplayJob, texts: Sequence[str], jobs: int, progress: Progress = lambda _share: None
+    job: ReplayJob,
+    texts: Sequence[str],
+    jobs: int,
+    progress: Progress = lambda _share: None,
+    cluster: Cluster | None = None,
 ) -> list[Point]:
     """Replay every setting in up to `jobs` processes; the order is that of `texts`.
 
+    With a `cluster` the work is cut as for `jobs` processes and done there: equal jobs give equal figures.
+
     Raises:
-        ConfigError: a process was ended from outside.
+        ConfigError: a process was ended from outside, or see `Cluster.map`.
     """
     windows = parts_for(job, texts, jobs)
     work = [(text, window) for text, own in zip(texts, windows, strict=True) for window in own]
-    done = _one_by_one(job, work, progress) if jobs <= 1 or len(work) == 1 else _side_by_side(job, work, jobs, progress)
+    if cluster is not None:
+        done = cluster.map(_on_a_node, job, work, lambda count: progress(count / len(work)))
+    elif jobs <= 1 or len(work) == 1:
+        done = _one_by_one(job, work, progress)
+    else:
+        done = _side_by_side(job, work, jobs, progress)
     parts = iter(done)
     return [_point(job, text, list(islice(parts, len(own)))) for text, own in zip(texts, windows, strict=True)]
+
+
+def _on_a_node(job: ReplayJob, work: tuple[str, Window]) -> _Part:
+    return _replay_part(job, *work, lambda _share: None)
 
 
 def _one_by_one(job: ReplayJob, work: Sequence[tuple[str, Window]], progress: Progress) -> list[_Part]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -26,6 +27,7 @@ R = TypeVar("R")
 
 _LOOK_EVERY_S = 0.5
 _IN_FLIGHT_A_CPU = 2
+_CONNECT_WITHIN_S = 5.0
 _AGAIN = 10
 """How often a piece of work is begun again when the node under it goes."""
 
@@ -128,15 +130,32 @@ def connected(address: str) -> Iterator[Cluster]:
         raise ConfigError(
             f"A Ray cluster needs Ray, which is not installed ({error}).", "Install it: pip install 'ghostdesk[ray]'."
         ) from None
+    _see_that_something_answers(address)
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="ghostdesk")
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         words = str(error).strip().splitlines()
-        raise ConfigError(
-            f"No Ray cluster answers at {address!r}: {words[0] if words else type(error).__name__}",
-            "Start one (`ray start --head`, and `ray start --address=HOST:6379` on the others), or give its address.",
-        ) from None
+        raise _no_cluster(address, words[0] if words else type(error).__name__) from None
     try:
         yield Cluster(ray)
     finally:
         ray.shutdown()
+
+
+def _see_that_something_answers(address: str) -> None:
+    """Ray itself asks an address at which nobody is for more than a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host and address not in ("auto", "local"):
+        raise ConfigError(f"{address!r} is no address of a Ray cluster.", "Write HOST:6379, ray://HOST:10001 or auto.")
+    if host:
+        try:
+            socket.create_connection((host, int(port)), _CONNECT_WITHIN_S).close()
+        except (OSError, ValueError, OverflowError) as error:
+            raise _no_cluster(address, str(error)) from None
+
+
+def _no_cluster(address: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"No Ray cluster answers at {address!r}: {why}",
+        "Start one (`ray start --head`, and `ray start --address=HOST:6379` on the others), or give its address.",
+    )

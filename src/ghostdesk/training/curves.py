@@ -8,7 +8,7 @@ on its side. All other resources keep what they have.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -24,6 +24,7 @@ from ghostdesk.profiles.resource_curves.model_file import CurveHeader, StoredCur
 from ghostdesk.profiles.resource_curves.predictor import DAY_H, HORIZON_H, WINDOW_H
 from ghostdesk.profiles.resource_curves.quantiles import LEVEL_VALUES, Floats
 from ghostdesk.profiles.resource_curves.training import CurveTraining, train_curves
+from ghostdesk.training.cluster import Cluster
 from ghostdesk.training.curve_hours import CurveHours
 from ghostdesk.training.files import private_folder, sole_user
 from ghostdesk.training.gate import interval_of_difference
@@ -91,6 +92,7 @@ def train_curves_on(
     seed: int = 0,
     promote: bool = True,
     told: Told = lambda _what, _share: None,
+    cluster: Cluster | None = None,
 ) -> CurveTrainReport:
     """The whole of it, from a history to models that are live or kept: one training at a time.
 
@@ -99,7 +101,7 @@ def train_curves_on(
         hours: what was taken in of it already; where that is nothing, it is read now.
         state_folder: ghostdesk's; models go to `models/curves` in it.
         identity: of the source, from before it was read.
-        seed, promote, told: see `train_curve_models`.
+        seed, promote, told, cluster: see `train_curve_models`.
 
     Raises:
         ImportFileError: the history is empty or cannot be read.
@@ -122,8 +124,9 @@ def train_curves_on(
             check_not_empty(hours.events, notes, source.name)
         registry = CurveRegistry(curves_folder(state_folder))
         return train_curve_models(
-            hours, registry, hours.now_s, seed=seed, promote=promote, told=told, still_allowed=still_allowed
-        )
+            hours, registry, hours.now_s,
+            seed=seed, promote=promote, told=told, still_allowed=still_allowed, cluster=cluster,
+        )  # fmt: skip
 
 
 def curves_folder(state_folder: Path) -> Path:
@@ -140,6 +143,7 @@ def train_curve_models(
     promote: bool = True,
     told: Told = lambda _what, _share: None,
     still_allowed: Callable[[], None] = lambda: None,
+    cluster: Cluster | None = None,
 ) -> CurveTrainReport:
     """Train, compare, keep, and perhaps promote.
 
@@ -151,6 +155,7 @@ def train_curve_models(
         promote: whether better models go live by themselves.
         told: what is being done, and the share that is done.
         still_allowed: called before anything is kept; raises where the history may not be used any more.
+        cluster: where the resources are trained, each by itself; None for this process, with the same result.
 
     Raises:
         ConfigError: the disk refuses.
@@ -158,12 +163,7 @@ def train_curve_models(
     present, notes = _present(registry)
     trained: dict[str, CurveModel] = {}
     found = []
-    for number, resource in enumerate(RESOURCES):
-
-        def here(share: float, number: int = number, resource: str = resource) -> None:
-            told(resource.partition("_")[0], (number + share) / len(RESOURCES))
-
-        model, comparison = _one(resource, hours, present, seed, here)
+    for resource, (model, comparison) in zip(RESOURCES, _all(hours, present, seed, told, cluster), strict=True):
         found.append(comparison)
         if model is not None:
             trained[resource] = model
@@ -193,25 +193,62 @@ def train_curve_models(
     return CurveTrainReport(registry.version(version.name), live, reason, tuple(found), samples, people, notes)
 
 
-def _one(
-    resource: str, hours: CurveHours, present: StoredCurves | None, seed: int, told: Callable[[float], None]
-) -> tuple[CurveModel | None, CurveComparison]:
+_Found = tuple[CurveModel | None, CurveComparison]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One resource's history, and its present model."""
+
+    resource: str
+    hourly: Floats
+    first_hour: int
+    stored: CurveModel | None
+    seed: int
+
+
+def _all(
+    hours: CurveHours, present: StoredCurves | None, seed: int, told: Told, cluster: Cluster | None
+) -> Iterator[_Found]:
+    """Each resource's model, here one after the other, or side by side on the cluster."""
+
+    def jobs() -> Iterator[_Job]:
+        for resource in RESOURCES:
+            hourly, first_hour = hours.hourly(resource)
+            stored = None if present is None else present.models.get(resource)
+            yield _Job(resource, hourly, first_hour, stored, seed)
+
+    if cluster is not None:
+        yield from cluster.map(_on_a_node, (_OPTIONS, _ROWS_JUDGED), jobs(), lambda n: told("", n / len(RESOURCES)))
+        return
+    for number, job in enumerate(jobs()):
+
+        def here(share: float, number: int = number, job: _Job = job) -> None:
+            told(job.resource.partition("_")[0], (number + share) / len(RESOURCES))
+
+        yield _one(job, _OPTIONS, _ROWS_JUDGED, here)
+
+
+def _on_a_node(options: tuple[CurveTraining, int], job: _Job) -> _Found:
+    return _one(job, *options, lambda _share: None)
+
+
+def _one(job: _Job, training: CurveTraining, rows: int, told: Callable[[float], None]) -> _Found:
     """A new model of one resource and how it did; None where there is too little to learn from."""
-    hourly, first_hour = hours.hourly(resource)
+    resource, hourly, first_hour, seed = job.resource, job.hourly, job.first_hour, job.seed
     known = hourly.shape[1]
     if known < FEWEST_HOURS:
         reason = f"{known:,} hours of samples, and {FEWEST_HOURS} or more are needed" if known else "never measured"
         return None, CurveComparison(resource, people=len(hourly), hours=known, reason=reason)
     held_out = min(MOST_HELD_OUT_H, max(HORIZON_H, int(HELD_OUT_SHARE * known)))
-    options = replace(_OPTIONS, seed=seed)
+    options = replace(training, seed=seed)
     model = train_curves(hourly[:, : known - held_out], first_hour, options, lambda share: told(0.8 * share))
     if not model.members:
         reason = "too few hours of people who were there for a day or more in all"
         return None, CurveComparison(resource, people=len(hourly), hours=held_out, reason=reason)
-    stored = None if present is None else present.models.get(resource)
-    against = "the mean of the experts" if stored is None else "the present model"
-    champion = CurveModel.untrained(model.pool_scale) if stored is None else stored
-    losses, forecasts = _losses(hourly, first_hour, known - held_out, (model, champion), seed)
+    against = "the mean of the experts" if job.stored is None else "the present model"
+    champion = CurveModel.untrained(model.pool_scale) if job.stored is None else job.stored
+    losses, forecasts = _losses(hourly, first_hour, known - held_out, (model, champion), seed, rows)
     return model, _compared(resource, losses, forecasts, held_out, against)
 
 
@@ -239,9 +276,9 @@ def _compared(
 
 
 def _losses(
-    hourly: Floats, first_hour: int, begin: int, models: tuple[CurveModel, CurveModel], seed: int
+    hourly: Floats, first_hour: int, begin: int, models: tuple[CurveModel, CurveModel], seed: int, rows: int
 ) -> tuple[tuple[Losses, Losses], int]:
-    """Quantile losses over the deciles, and use, by person: at most 4,000 forecasts, drawn evenly."""
+    """Quantile losses over the deciles, and use, by person: at most `rows` forecasts, drawn evenly."""
     people, hours = hourly.shape
     padded = np.concatenate([np.full((people, WINDOW_H), np.nan, dtype=np.float32), hourly], axis=1)
     windows = np.lib.stride_tricks.sliding_window_view(padded, WINDOW_H + HORIZON_H, axis=1)
@@ -249,8 +286,8 @@ def _losses(
     unknown = np.isnan(windows[:, begin : begin + origins.size])
     usable = ~unknown[..., :WINDOW_H].all(axis=2) & ~unknown[..., WINDOW_H:].all(axis=2)
     who, when = np.nonzero(usable)
-    if who.size > _ROWS_JUDGED:
-        chosen = np.sort(np.random.default_rng([seed, 13]).choice(who.size, _ROWS_JUDGED, replace=False))
+    if who.size > rows:
+        chosen = np.sort(np.random.default_rng([seed, 13]).choice(who.size, rows, replace=False))
         who, when = who[chosen], when[chosen]
     both = windows[who, origins[when]]
     window, actual = np.ascontiguousarray(both[:, :WINDOW_H]), both[:, WINDOW_H:]

@@ -8,16 +8,18 @@ together. A new model goes live only when the whole interval is on its side.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ghostdesk.profiles.features import Step
 from ghostdesk.profiles.lstm_step import LstmConfig, Weights
 from ghostdesk.profiles.next_app.expert import ExpertFactory
 from ghostdesk.profiles.sequences import batches_from_sequences
+from ghostdesk.training.cluster import Cluster
 from ghostdesk.training.plan import CONTEXT, WINDOW, Group, Room, Split, groups
 from ghostdesk.training.scoring import Losses, ModelRun, expert_losses
 from ghostdesk.training.shards import StepShards
@@ -63,6 +65,7 @@ def compare(
     challenger: Weights,
     champion: tuple[LstmConfig, Weights] | None,
     simple: Mapping[str, ExpertFactory],
+    cluster: Cluster | None = None,
 ) -> GateReport:
     """Score both models, and where there is no present one the simple predictors, on the last steps of everyone.
 
@@ -72,18 +75,19 @@ def compare(
         config, challenger: the new model.
         champion: the present model, if there is one that can be served.
         simple: makes the simple predictors, by name.
+        cluster: where the work is done, group by group of people; None for this process, with the same result.
     """
     splits = [Split.of(person.length) for person in shards.people]
     spans = [(max(split.validation - CONTEXT, 0), split.validation, split.end) for split in splits]
     chosen = _spread(len(spans), MOST_PEOPLE)
     models = [(config, challenger), *([champion] if champion else [])]
-    losses = _models_losses(shards, spans, chosen, room, models)
+    losses = _models_losses(shards, spans, chosen, room, models, cluster)
     report = GateReport(len(chosen), int(losses[0].steps.sum()), losses[0].mean())
     if champion:
         return judged(report, losses[0], losses[1])
     few = _spread(len(chosen), MOST_PEOPLE_SIMPLE)
     sequences = [_steps(shards, spans, chosen[place]) for place in few]
-    means = {name: expert_losses(factory, sequences).mean() for name, factory in simple.items()}
+    means = _simple_means(simple, sequences, cluster)
     own = Losses(losses[0].sums[list(few)], losses[0].steps[list(few)]).mean()
     return first_model(report, means, own)
 
@@ -144,26 +148,70 @@ def interval_of_difference(one: Losses, other: Losses, seed: int = 0) -> tuple[f
     return float(low), float(high)
 
 
+_Models = Sequence[tuple[LstmConfig, Weights]]
+_Sums = list[tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+
+
 def _models_losses(
     shards: StepShards,
     spans: list[tuple[int, int, int]],
     chosen: tuple[int, ...],
     room: Room,
-    models: Sequence[tuple[LstmConfig, Weights]],
+    models: _Models,
+    cluster: Cluster | None,
 ) -> list[Losses]:
     """Each window is made once and shown to all models."""
     found = [Losses(np.zeros(len(chosen)), np.zeros(len(chosen))) for _ in models]
     parts: tuple[Group, ...] = groups([spans[one][2] - spans[one][0] for one in chosen], room, 0)
-    for part in parts:
-        runs = [ModelRun.begin(config, weights, len(part.people)) for config, weights in models]
-        sequences = [_steps(shards, spans, chosen[place]) for place in part.people]
-        for batch in batches_from_sequences(sequences, WINDOW):
-            for losses, run in zip(found, runs, strict=True):
-                costs = run.take(batch)
-                losses.sums[list(part.people)] += np.nansum(costs, axis=1)
-                losses.steps[list(part.people)] += np.isfinite(costs).sum(axis=1)
-        shards.release()
+
+    def sequences() -> Iterator[list[list[Step]]]:
+        for part in parts:
+            yield [_steps(shards, spans, chosen[place]) for place in part.people]
+            shards.release()
+
+    sums: Iterable[_Sums]
+    if cluster is None:
+        sums = (_group_losses(models, one) for one in sequences())
+    else:
+        sums = cluster.map(_group_losses, models, sequences())
+    for part, told in zip(parts, sums, strict=True):
+        for losses, (own, steps) in zip(found, told, strict=True):
+            losses.sums[list(part.people)] += own
+            losses.steps[list(part.people)] += steps
     return found
+
+
+def _group_losses(models: _Models, sequences: Sequence[Sequence[Step]]) -> _Sums:
+    """Sums of losses and numbers of steps of some people, of each model."""
+    runs = [ModelRun.begin(config, weights, len(sequences)) for config, weights in models]
+    found = [(np.zeros(len(sequences)), np.zeros(len(sequences))) for _ in models]
+    for batch in batches_from_sequences(sequences, WINDOW):
+        for own, run in zip(found, runs, strict=True):
+            costs = run.take(batch)
+            np.add(own[0], np.nansum(costs, axis=1), out=own[0])
+            np.add(own[1], np.isfinite(costs).sum(axis=1), out=own[1])
+    return found
+
+
+def _simple_means(
+    simple: Mapping[str, ExpertFactory], sequences: Sequence[Sequence[Step]], cluster: Cluster | None
+) -> dict[str, float]:
+    if cluster is None:
+        return {name: expert_losses(factory, sequences).mean() for name, factory in simple.items()}
+    work = [(name, person) for name in simple for person in range(len(sequences))]
+    told = cluster.map(_person_losses, (dict(simple), sequences), work)
+    means = {}
+    for place, name in enumerate(simple):
+        own = told[place * len(sequences) : (place + 1) * len(sequences)]
+        means[name] = Losses(np.concatenate([o.sums for o in own]), np.concatenate([o.steps for o in own])).mean()
+    return means
+
+
+def _person_losses(
+    given: tuple[Mapping[str, ExpertFactory], Sequence[Sequence[Step]]], which: tuple[str, int]
+) -> Losses:
+    factories, sequences = given
+    return expert_losses(factories[which[0]], [sequences[which[1]]])
 
 
 def _steps(shards: StepShards, spans: list[tuple[int, int, int]], person: int) -> list[Step]:

@@ -17,6 +17,7 @@ from ghostdesk.profiles.baselines.slots import WeekSlots
 from ghostdesk.profiles.lstm_step import LstmConfig
 from ghostdesk.profiles.model_file import Model, ModelHeader
 from ghostdesk.profiles.next_app.expert import ExpertFactory
+from ghostdesk.training.cluster import Cluster
 from ghostdesk.training.drift import reference_shares
 from ghostdesk.training.files import private_folder, sole_user, write_whole
 from ghostdesk.training.gate import GateReport, compare
@@ -62,6 +63,7 @@ class TrainRequest:
         resume: whether to go on with a run that was interrupted.
         promote: whether a better model goes live by itself.
         threads: of the arithmetic; part of what must be equal for equal weights.
+        cluster: where models are compared; None for this process. The result is the same.
     """
 
     state_folder: Path
@@ -75,6 +77,7 @@ class TrainRequest:
     resume: bool = True
     promote: bool = True
     threads: int = 1
+    cluster: Cluster | None = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +211,7 @@ class _Run:
         gate = compare(
             shards, Room(request.options.memory_bytes, request.config.hidden), request.config, result.weights,
             None if champion is None else (champion.header.config, champion.weights), request.simple,
+            request.cluster,
         )  # fmt: skip
         self._seconds["comparing"] = time.monotonic() - compared_s
         header = ModelHeader(
