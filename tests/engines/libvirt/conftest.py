@@ -49,7 +49,7 @@ def pretended_host() -> Iterator[Any]:
 @pytest.fixture
 def pretended_engine(pretended_host: Any, open_dir: Path) -> MakeEngine:
     """Makes engines on the pretended host."""
-    plan = MachinePlan("", "", "i686", 1 << 30, 2, "default-pool", "desktop.qcow2")
+    plan = MachinePlan("", "", "i686", 4 << 30, 2, "default-pool", "desktop.qcow2")
     return lambda: LibvirtEngine(open_dir / "state", open_dir / "run", uri=PRETENDED, plan=plan)
 
 

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,11 +49,14 @@ class Base:
         key: tells it from others.
         saved: the file of its memory.
         disk: its disk, on which the copies' disks stand.
+        boot_s, save_s: how long it took to boot until the desktop was painted, and to save.
     """
 
     key: str
     saved: Path
     disk: Image
+    boot_s: float = 0.0
+    save_s: float = 0.0
 
 
 class Bases:
@@ -98,7 +102,8 @@ class Bases:
                 read_head(start + stream.read(head_bytes_wanted(start) - HEADER_BYTES))
             if not Path(disk["path"]).exists():
                 return None
-            return Base(key, saved, Image(disk["path"], disk["disk_format"], disk["size_bytes"]))
+            image = Image(disk["path"], disk["disk_format"], disk["size_bytes"])
+            return Base(key, saved, image, disk["boot_s"], disk["save_s"])
         except (OSError, ValueError, KeyError, TypeError, EngineError):
             return None
 
@@ -109,21 +114,23 @@ class Bases:
         with clear_disk_errors(self._folder / key):
             self._folder.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._records.make_folders(name, agent_uid)
+        began_s = time.perf_counter()
         try:
             disk = await self._boot(name, template, image)
             guest = Guest(self._connection, machine_name(self._plan.pool, name))
             await guest.await_painted(self._boot_timeout_s)
+            painted_s = time.perf_counter()
             saved = self._folder / f"{key}.saved"
             await self._connection.call(lambda c: _save(c, machine_name(self._plan.pool, name), saved), 300.0)
-            (self._folder / f"{key}.json").write_text(
-                json.dumps({"path": disk, "disk_format": "qcow2", "size_bytes": image.size_bytes, "format": FORMAT})
-            )
+            took = {"boot_s": painted_s - began_s, "save_s": time.perf_counter() - painted_s}
+            told = {"path": disk, "disk_format": "qcow2", "size_bytes": image.size_bytes, "format": FORMAT, **took}
+            (self._folder / f"{key}.json").write_text(json.dumps(told))
         except BaseException:
             await self.remove(key)
             raise
         finally:
             await asyncio.to_thread(self._records.remove, name)
-        return Base(key, saved, Image(disk, "qcow2", image.size_bytes))
+        return Base(key, saved, Image(disk, "qcow2", image.size_bytes), **took)
 
     async def _boot(self, name: str, template: DesktopTemplate, image: Image) -> str:
         places = self._records.places(name)

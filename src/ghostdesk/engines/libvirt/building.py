@@ -13,8 +13,9 @@ from ghostdesk.engines.libvirt.bases import Bases
 from ghostdesk.engines.libvirt.capabilities import Disks
 from ghostdesk.engines.libvirt.connection import binding
 from ghostdesk.engines.libvirt.disks import check_room, find_image, make_disk, remove_disk
+from ghostdesk.engines.libvirt.errors import NameTaken
 from ghostdesk.engines.libvirt.records import MachineRecord
-from ghostdesk.engines.libvirt.render import card_address, card_xml, disk_name, domain_xml
+from ghostdesk.engines.libvirt.render import card_address, card_xml, disk_name, domain_xml, machine_id
 from ghostdesk.engines.libvirt.saved import UnknownFormat
 from ghostdesk.engines.libvirt.site import SAVE_TIMEOUT_S, Site
 from ghostdesk.engines.local.launch import rfb_answers
@@ -51,7 +52,7 @@ class Builder:
         base = await self._bases.get(command.template, self._site.host.qemu_uid)
         records = map(self._site.records.read, self._site.records.ghosts())
         await self._bases.remove_all_but({base.key} | {record.base for record in records if record is not None})
-        return {"base": base.key}
+        return {"base": base.key, "boot_s": base.boot_s, "save_s": base.save_s}
 
     async def begin(self, command: Build) -> tuple[Facts, MachineRecord]:
         """Make the machine; its desktop is painted and it knows its name. What fails leaves things to `destroy`."""
@@ -140,6 +141,11 @@ class Builder:
             libvirt = binding()
             try:
                 domain = connection.lookupByName(site.name(ghost))
+                if domain.UUIDString() != str(machine_id(site.plan.pool, ghost)):
+                    raise NameTaken(
+                        f"There is a machine {site.name(ghost)} that is not of this ghostdesk.",
+                        "Rename or remove it, if it is nobody's.",
+                    )
                 if domain.isActive():
                     domain.destroy()
                 undefine = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE if site.can.managed_save else 0

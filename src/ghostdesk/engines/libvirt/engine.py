@@ -21,7 +21,7 @@ from ghostdesk.engines.libvirt.homes import put_home
 from ghostdesk.engines.libvirt.host import Host, free_memory_bytes, list_machines, read_host
 from ghostdesk.engines.libvirt.limits import apply_limits, machine_limits
 from ghostdesk.engines.libvirt.records import MachineRecord, MachineRecords
-from ghostdesk.engines.libvirt.render import MachinePlan, ghost_of
+from ghostdesk.engines.libvirt.render import MachinePlan, ghost_of, machine_id
 from ghostdesk.engines.libvirt.site import SAVE_TIMEOUT_S, Site, unknown
 from ghostdesk.engines.libvirt.snapshots import Snapshots
 from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
@@ -172,6 +172,11 @@ class LibvirtEngine:
         return read_host(connection, self._plan.architecture, self._wanted)
 
     @property
+    def plan(self) -> MachinePlan:
+        """What its machines have in common."""
+        return self._plan
+
+    @property
     def site(self) -> Site:
         """The host; raises `EngineError` before `start`."""
         if self._site is None:
@@ -197,7 +202,7 @@ class LibvirtEngine:
         halted, seen = [], []
         for machine in found:
             ghost = ghost_of(self._plan.pool, machine.name)
-            if ghost is None or ghost.startswith("base"):
+            if ghost is None or machine.uuid != str(machine_id(self._plan.pool, ghost)) or ghost.startswith("base"):
                 continue
             record = site.records.read(ghost)
             if machine.halted:

@@ -45,13 +45,14 @@ class MachineState:
     """A machine of ours, as found.
 
     Args:
-        name: its name.
+        name, uuid: its name and id.
         state, reason: libvirt's numbers.
         saved: whether its memory is on the disk.
         memory_bytes, cpu_s: what it holds and has used; 0 when unknown.
     """
 
     name: str
+    uuid: str
     state: int
     reason: int
     saved: bool
@@ -149,7 +150,7 @@ def look(domain: Any, can: DriverCapabilities) -> MachineState:
     """One machine. Blocks."""
     state, reason = domain.state(0)
     saved = can.managed_save and state == OFF and bool(domain.hasManagedSaveImage(0))
-    return MachineState(domain.name(), int(state), int(reason), saved)
+    return MachineState(domain.name(), domain.UUIDString(), int(state), int(reason), saved)
 
 
 def _from_stats(domain: Any, told: Mapping[str, Any]) -> MachineState:
@@ -157,7 +158,8 @@ def _from_stats(domain: Any, told: Mapping[str, Any]) -> MachineState:
     saved = state == OFF and bool(domain.hasManagedSaveImage(0))
     held = int(told.get("balloon.rss") or told.get("balloon.current") or 0) * 1024 if state != OFF else 0
     cpu_s = float(told.get("cpu.time") or 0) / 1e9
-    return MachineState(domain.name(), state, int(told.get("state.reason", 0)), saved, held, cpu_s)
+    reason = int(told.get("state.reason", 0))
+    return MachineState(domain.name(), domain.UUIDString(), state, reason, saved, held, cpu_s)
 
 
 def free_memory_bytes(connection: Any) -> float:

@@ -11,7 +11,7 @@ from ghostdesk.engines.libvirt.connection import Connection
 from ghostdesk.engines.libvirt.guest import Guest
 from ghostdesk.engines.libvirt.host import Host, MachineState, look
 from ghostdesk.engines.libvirt.records import MachineRecord, MachineRecords
-from ghostdesk.engines.libvirt.render import MachinePlan, machine_name
+from ghostdesk.engines.libvirt.render import MachinePlan, machine_id, machine_name
 from ghostdesk.kernel.errors import NotFound
 from ghostdesk.kernel.ids import GhostId
 
@@ -46,12 +46,12 @@ class Site:
         return await self.connection.call(lambda c: work(c.lookupByName(self.name(ghost))), timeout_s)
 
     async def find(self, ghost: GhostId) -> MachineState | None:
-        """The machine; None when there is none."""
+        """The machine; None when there is none, or one of that name that is not ours."""
         try:
             found: MachineState = await self.on(ghost, lambda domain: look(domain, self.can))
         except NotFound:
             return None
-        return found
+        return found if found.uuid == str(machine_id(self.plan.pool, ghost)) else None
 
     async def living(self, ghost: GhostId) -> tuple[MachineRecord, MachineState]:
         """The ghost's record and machine; raises `NotFound` unless both are there and alive."""
