@@ -10,6 +10,7 @@ import pytest
 
 from ghostdesk.engines.images import build as building
 from ghostdesk.engines.images.build import build_image, read_image
+from ghostdesk.engines.images.files import image_files
 from ghostdesk.engines.images.recipe import Content, Form, Recipe
 from ghostdesk.kernel.errors import ConfigError, EngineError, InsufficientCapacity, MissingRequirement
 
@@ -135,3 +136,10 @@ def test_a_mirror_that_is_not_there(tmp_path: Path) -> None:
         with pytest.raises(EngineError, match="cannot be reached"):
             build_image(nowhere, tmp_path / "tiny")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_files_of_a_machine_are_those_that_its_engine_calls() -> None:
+    places = {place for _, place in image_files(Form.VM)}
+    for script in ("init.sh", "screen.sh", "identify.sh", "home.sh", "agent_later.py"):
+        assert f"opt/ghostdesk/vm/{script}" in places
+    assert "opt/ghostdesk/ghostdesk/agent/__main__.py" in places and "opt/ghostdesk/desktop/inside.sh" in places
