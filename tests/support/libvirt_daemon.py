@@ -56,8 +56,11 @@ class LibvirtDaemon:
             raise DaemonProblem("libvirtd or QEMU is not installed here")
         if os.geteuid() != 0:
             raise DaemonProblem("needs root")
-        if not mounted_under(self.folder):
-            bind_shared(self.folder)
+        try:
+            if not mounted_under(self.folder):
+                bind_shared(self.folder)
+        except OSError as problem:
+            raise DaemonProblem(f"nothing can be mounted here: {problem}") from None
         for name in (*_OURS, "sock", "pool"):
             (self.folder / name).mkdir(exist_ok=True)
         (self.folder / "etc" / "qemu.conf").write_text(_QEMU_CONF)
