@@ -28,6 +28,7 @@ unix_sock_rw_perms = "0700"
 log_outputs = "2:file:{folder}/libvirtd.log"
 """
 _POOL = "<pool type='dir'><name>desks</name><target><path>{folder}/pool</path></target></pool>"
+_NETWORK = "<network><name>lan</name><bridge name='gdtest{number}' stp='off'/></network>"
 _OURS = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "run": "/run/libvirt", "cache": "/var/cache/libvirt"}
 
 
@@ -43,6 +44,8 @@ class LibvirtDaemon:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.network = ""
+        """A network without a way out, "lan", where the host can have one."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -99,6 +102,10 @@ class LibvirtDaemon:
             pool = connection.storagePoolLookupByName("desks")
             if not pool.isActive():
                 pool.create(0)
+            with contextlib.suppress(libvirt.libvirtError):
+                if not connection.listAllNetworks(0):
+                    connection.networkCreateXML(_NETWORK.format(number=os.getpid() % 10_000))
+                self.network = "lan"
         finally:
             connection.close()
 
@@ -127,6 +134,10 @@ class LibvirtDaemon:
 
     def stop(self) -> None:
         """End machines and daemon, and remove the folder."""
+        with contextlib.suppress(Exception):
+            connection = binding().open(self.uri)
+            connection.networkLookupByName("lan").destroy()
+            connection.close()
         for pid in self.machines():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -27,9 +27,8 @@ _LEFT_OUT = re.compile(
     r"|/usr/share/icons/.*/(256x256|512x512|96x96|64x64)/|/boot/|/lib/modules/"
 )
 _MADE_LATER = (
-    "/etc/alternatives /etc/fonts /etc/ld.so.conf /etc/ld.so.conf.d /etc/nsswitch.conf "
-    "/var/cache/fontconfig /usr/share/mime /usr/share/glib-2.0/schemas /usr/lib/x86_64-linux-gnu/gdk- "
-    "pixbuf-2.0 /usr/lib/x86_64-linux-gnu/gtk-3.0 /etc/X11 /etc/xdg /usr/share/fonts "
+    "/etc/alternatives /etc/fonts /etc/ld.so.conf /etc/ld.so.conf.d /etc/nsswitch.conf /usr/share/mime /etc/X11 "
+    "/usr/share/glib-2.0/schemas /usr/lib/x86_64-linux-gnu/gdk-pixbuf-2.0 /usr/lib/x86_64-linux-gnu/gtk-3.0 /etc/xdg"
 )
 _USERS = (
     "root:x:0:0:root:/root:/bin/bash\nmessagebus:x:100:100::/:/bin/false\nuser:x:1000:1000:User:/home/user:/bin/bash\n"
@@ -129,6 +128,15 @@ def _closure(roots: Iterable[str]) -> set[str]:
     return found
 
 
+def _stdlib(root: Path) -> list[str]:
+    """Python's own modules, without those that nothing here needs."""
+    found = [path for path in (root / "usr/lib").glob("python3.*") if path.is_dir()]
+    for path in found:
+        for unused in ("lib2to3", "idlelib", "tkinter", "test", "ensurepip", "pydoc_data"):
+            shutil.rmtree(path / unused, ignore_errors=True)
+    return [f"usr/lib/{path.name}" for path in found]
+
+
 def _make_disk(root: Path, disk: Path) -> None:
     for name in ("proc", "sys", "dev", "run", "tmp", "root", "home/user", "etc", "var/lib/dbus", "usr"):
         (root / name).mkdir(parents=True)
@@ -159,8 +167,9 @@ def _make_disk(root: Path, disk: Path) -> None:
     os.chown(root / "home" / "user", 1000, 1000)
     _run("/usr/sbin/ldconfig", "-r", str(root))
     # Compiled ahead: under emulation that saves seconds at each start.
-    for place in ("/opt/ghostdesk", "/usr/lib/python3/dist-packages/Xlib"):
-        _run("/usr/bin/python3", "-m", "compileall", "-q", "-s", str(root), "-p", "/", f"{root}{place}")
+    places = [f"{root}/{place}" for place in ("opt/ghostdesk", "usr/lib/python3/dist-packages", *_stdlib(root))]
+    _run("/usr/bin/python3", "-m", "compileall", "-q", "-s", str(root), "-p", "/", *places)
+    _run("fc-cache", "-y", str(root))
     with disk.open("wb") as stream:
         stream.truncate(2 << 30)
     _run("/usr/sbin/mkfs.ext4", "-q", "-F", "-m", "0", "-O", "^has_journal", "-d", str(root), str(disk))
