@@ -31,9 +31,7 @@ _ALWAYS = frozenset(
         "test_it_says_what_the_host_is_like",
         "test_a_build_is_observed_alive_and_answers",
         "test_memory_goes_and_comes_back",
-        "test_a_home_is_attached_to_a_frozen_ghost",
         "test_an_unknown_ghost_is_not_found",
-        "test_an_application_waits_hidden_and_is_shown",
         "test_an_engine_that_cannot_work_says_so_at_the_start",
     }
 )
