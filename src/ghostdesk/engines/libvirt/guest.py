@@ -17,6 +17,7 @@ PAINTED = "/run/ghostdesk-painted"
 _AGENT_TIMEOUT_S = 10
 _LOOK_EVERY_S = 0.1
 _LOOK_LATER_S = 0.5
+_PATIENCE = 4.0
 
 
 class Guest:
@@ -69,7 +70,7 @@ class Guest:
         """Wait until the desktop is on the screen; raises `BuildFailed`, and `NotFound` when the machine is gone."""
         deadline_s = time.monotonic() + timeout_s
         said = ""
-        while time.monotonic() < deadline_s:
+        while (began_s := time.monotonic()) < deadline_s:
             try:
                 handle = await self.ask("guest-file-open", {"path": PAINTED, "mode": "r"})
                 await self.ask("guest-file-close", {"handle": handle})
@@ -83,7 +84,8 @@ class Guest:
                         "The machine ended before its desktop was on the screen.",
                         "Look at its log on the host (/var/log/libvirt/qemu), and at the image.",
                     ) from None
-            await asyncio.sleep(_LOOK_LATER_S)
+            # A machine that is slow to answer is not slowed down further by being asked.
+            await asyncio.sleep(max(_LOOK_LATER_S, _PATIENCE * (time.monotonic() - began_s)))
         raise BuildFailed(
             f"The machine's desktop was not on the screen within {timeout_s:g} s: {said}",
             "Raise engine.boot_timeout_s if the host is slow; an image needs the guest agent and ghostdesk's session.",
