@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,9 @@ _USERS = (
 _GROUPS = "root:x:0:\ntty:x:5:\nmessagebus:x:100:\nuser:x:1000:\n"
 
 
+_STALE_S = 86_400.0
+
+
 class ImageProblem(Exception):
     """It cannot be made here."""
 
@@ -58,7 +62,8 @@ def small_image() -> SmallImage:
     image = SmallImage(folder / "disk.raw", kernel / "vmlinuz", folder / "initrd")
     if not folder.exists():
         for stale in CACHE.glob("vm-*"):
-            shutil.rmtree(stale, ignore_errors=True)
+            if time.time() - stale.stat().st_mtime > _STALE_S:  # other versions may be at work beside this one
+                shutil.rmtree(stale, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=CACHE) as work:
             beside = Path(work) / "image"
             beside.mkdir()

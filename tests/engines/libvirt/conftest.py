@@ -63,7 +63,8 @@ def daemon() -> Iterator[LibvirtDaemon]:
         binding()
         daemon.start()
         image = small_image()
-        subprocess.run(["cp", "--sparse=always", image.disk, folder / "pool" / "desktop.raw"], check=True)
+        for source, name in ((image.disk, "desktop.raw"), (image.kernel, "vmlinuz"), (image.initrd, "initrd")):
+            subprocess.run(["cp", "--sparse=always", source, folder / "pool" / name], check=True)
     except (DaemonProblem, ImageProblem, MissingRequirement) as problem:
         daemon.stop()
         pytest.skip(str(problem))
@@ -74,10 +75,10 @@ def daemon() -> Iterator[LibvirtDaemon]:
 @pytest.fixture(scope="session")
 def machine_plan(daemon: LibvirtDaemon) -> MachinePlan:
     """Small machines, emulated by software: a host may offer KVM and not be able to run anything with it."""
-    image = small_image()
+    pool = daemon.folder / "pool"
     return MachinePlan(
         "", "qemu", "x86_64", 512 * MIB, 1, "desks", "desktop.raw",
-        kernel=str(image.kernel), first_root=str(image.initrd),
+        kernel=str(pool / "vmlinuz"), first_root=str(pool / "initrd"),
     )  # fmt: skip
 
 
