@@ -146,6 +146,9 @@ class LibvirtDaemon:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(20)
             self.kill()
+        for group in [*Path("/sys/fs/cgroup").glob("machine"), *Path("/sys/fs/cgroup").glob("*/machine")]:
+            with contextlib.suppress(OSError):  # where somebody else has machines, it is not empty
+                group.rmdir()
         unmount_all_under(self.folder)
         assert mounted_under(self.folder) == []
         shutil.rmtree(self.folder, ignore_errors=True)
