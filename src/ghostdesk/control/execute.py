@@ -37,7 +37,6 @@ from ghostdesk.store.protocol import Claim
 log = logging.getLogger(__name__)
 AGENT_START_TIMEOUT_S = {Priority.PERSON: 15.0, Priority.GHOST: 60.0}
 """A ghost runs only where nobody else wants to: on a busy host its agent takes its time, and nobody waits for it."""
-AGENT_BACK_TIMEOUT_S = 10.0
 
 Listener = Callable[[Step, GhostEvent, Sequence[Outcome]], None]
 """Told of every change: the step, the event that caused it, and the outcomes of the commands that led to the event."""
@@ -135,6 +134,8 @@ class Executor:
                     outcome = await self._one(command)
             else:
                 outcome = await self._one(command)
+                if isinstance(command, Thaw) and "path" in outcome.facts and what != "claim":
+                    await self._agent_back(ghost.ghost)
             outcomes.append(outcome)
             if outcome.error is None or isinstance(outcome.error, Unsupported):
                 continue  # what this engine has no call for (its abilities say so) keeps nothing else from happening
@@ -207,10 +208,10 @@ class Executor:
         return Outcome(built.command, None, duration_s, built.facts)
 
     async def _agent_back(self, ghost: GhostId) -> None:
-        """A desktop that was restored from an image answers before its agent has found us again; what follows needs
-        the agent. A person who waits does not."""
+        """A desktop that rested as an image and came up (its thaw says by which path) answers before its agent has
+        found us again; what follows needs the agent. A person who claims it does not wait for that."""
         with contextlib.suppress(GhostdeskError):
-            await self._agents.wait_connected(ghost, AGENT_BACK_TIMEOUT_S)
+            await self._agents.wait_connected(ghost, AGENT_START_TIMEOUT_S[Priority.GHOST])
 
     async def thaw(self, ghost: GhostId) -> None:
         """Let a desktop run for a browser that shakes hands with it."""
