@@ -134,7 +134,8 @@ class Executor:
                     outcome = await self._one(command)
             else:
                 outcome = await self._one(command)
-                if isinstance(command, Thaw) and "path" in outcome.facts and what != "claim":
+                came_up = any("path" in each.facts for each in (*outcomes, outcome))  # by the thaw, or before it
+                if isinstance(command, Thaw) and came_up and what != "claim":
                     await self._agent_back(ghost.ghost)
             outcomes.append(outcome)
             if outcome.error is None or isinstance(outcome.error, Unsupported):
