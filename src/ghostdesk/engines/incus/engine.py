@@ -50,6 +50,7 @@ from ghostdesk.engines.local.memory import swap_total_bytes
 from ghostdesk.engines.local.records import GhostPaths
 from ghostdesk.engines.local.sandbox import SandboxPlan, environment
 from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
+from ghostdesk.engines.turns import Facts, Turns, destroy_all
 from ghostdesk.ghosts.commands import (
     AttachHome,
     Build,
@@ -68,7 +69,6 @@ from ghostdesk.kernel.errors import BuildFailed, Conflict, EngineError, Ghostdes
 from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
 from ghostdesk.kernel.resources import Resources
 
-Facts = dict[str, float | str]
 FOLDER, API = "folder", "api"
 BUILDS_AT_ONCE = 4
 
@@ -115,7 +115,7 @@ class IncusEngine:
         self._pool = hashlib.sha256(os.fsencode(os.path.realpath(state_dir))).hexdigest()[:6]
         self._plan: InstancePlan | None = None
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
-        self._locks: dict[GhostId, asyncio.Lock] = {}
+        self._turns = Turns()
         self._uids: dict[GhostId, int] = {}
         self._fleet = Fleet(api, self._pool, group, storage)
         self._server: dict[str, Any] = {}
@@ -189,22 +189,11 @@ class IncusEngine:
 
     async def apply(self, command: EngineCommand) -> Outcome:
         """Carry out one command; commands for one ghost one after another."""
-        started_s = time.perf_counter()
-        lock = self._locks.setdefault(command.ghost, asyncio.Lock())
         try:
-            async with lock:
-                facts = await self._carry_out(command)
-            return Outcome(command, None, time.perf_counter() - started_s, facts)
-        except GhostdeskError as error:
-            return Outcome(command, error, time.perf_counter() - started_s)
-        except (OSError, ValueError) as error:
-            failed = EngineError(f"{type(command).__name__} of ghost {command.ghost} failed: {error}.")
-            return Outcome(command, failed, time.perf_counter() - started_s)
+            return await self._turns.take(command, lambda: self._carry_out(command))
         finally:
             if not isinstance(command, SetLimits | CacheTemplate):  # these change nothing that is observed
                 self._fleet.changed(instance_name(self._pool, command.ghost))
-            if isinstance(command, Destroy) and not lock.locked():
-                self._locks.pop(command.ghost, None)
 
     async def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
         ghost_id(command.ghost)
@@ -434,8 +423,6 @@ class IncusEngine:
         try:
             if self._plan is not None and not keep_ghosts:
                 ghosts = [ghost_of(self._pool, one) for one in await self._fleet.instances_now()]
-                outcomes = await asyncio.gather(*(self.apply(Destroy(ghost)) for ghost in ghosts))
-                if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
-                    raise failed[0]
+                await destroy_all(self.apply, ghosts)
         finally:
             await self._leave()

@@ -16,8 +16,8 @@ from typing import Any
 from ghostdesk.engines.local import memory
 from ghostdesk.engines.local.reclaim import Group, NoGroup, V1Group, V2Group, reclaim
 from ghostdesk.engines.protocol import PARKING, Ability
+from ghostdesk.engines.turns import Facts
 
-Facts = dict[str, float | str]
 ELSEWHERE = "it is on another machine, whose memory the API cannot push out"
 _CGROUPS = Path("/sys/fs/cgroup")
 _PROC = Path("/proc")

@@ -23,6 +23,7 @@ from ghostdesk.engines.kubernetes.pods import Pods
 from ghostdesk.engines.local.records import GhostPaths
 from ghostdesk.engines.local.sandbox import SandboxPlan, environment
 from ghostdesk.engines.protocol import FREEZING, PARKING, RESIZING, Ability, Endpoint, ObservedGhost
+from ghostdesk.engines.turns import Facts, Turns, destroy_all
 from ghostdesk.ghosts.commands import (
     AttachHome,
     Build,
@@ -48,7 +49,6 @@ from ghostdesk.kernel.errors import (
 from ghostdesk.kernel.ids import GhostId, ghost_id, user_id
 from ghostdesk.kernel.resources import Priority, Resources
 
-Facts = dict[str, float | str]
 Object = dict[str, Any]
 BUILDS_AT_ONCE = 8
 _TRIES_WHEN_CHANGED = 3
@@ -120,7 +120,7 @@ class KubernetesEngine:
         self._build_timeout_s = build_timeout_s
         self._path = f"/api/v1/namespaces/{plan.namespace}/pods"
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
-        self._locks: dict[GhostId, asyncio.Lock] = {}
+        self._turns = Turns((OSError, ValueError, KeyError))
         self._cluster: clusters.Cluster | None = None
         self._pods: Pods | None = None
         self._doors: Doors | None = None
@@ -194,34 +194,17 @@ class KubernetesEngine:
                 continue
             seen.append(one)
             chosen = reading.newest(found)
-            if one.alive and chosen is not None and not self._busy(one.ghost):
+            if one.alive and chosen is not None and not self._turns.busy(one.ghost):
                 await doors.open(one.ghost, chosen)
         there = {one.ghost for one in seen}
         for ghost in doors.ghosts():
-            if ghost not in there and not self._busy(ghost):
+            if ghost not in there and not self._turns.busy(ghost):
                 await doors.close(ghost, remove=True)
         return seen
 
-    def _busy(self, ghost: GhostId) -> bool:
-        lock = self._locks.get(ghost)
-        return lock is not None and lock.locked()
-
     async def apply(self, command: EngineCommand) -> Outcome:
         """Carry out one command; commands for one ghost one after another."""
-        started_s = time.perf_counter()
-        lock = self._locks.setdefault(command.ghost, asyncio.Lock())
-        try:
-            async with lock:
-                facts = await self._carry_out(command)
-            return Outcome(command, None, time.perf_counter() - started_s, facts)
-        except GhostdeskError as error:
-            return Outcome(command, error, time.perf_counter() - started_s)
-        except (OSError, ValueError, KeyError) as error:
-            failed = EngineError(f"{type(command).__name__} of ghost {command.ghost} failed: {error}.")
-            return Outcome(command, failed, time.perf_counter() - started_s)
-        finally:
-            if isinstance(command, Destroy) and not lock.locked():
-                self._locks.pop(command.ghost, None)
+        return await self._turns.take(command, lambda: self._carry_out(command))
 
     async def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
         ghost_id(command.ghost)
@@ -448,9 +431,7 @@ class KubernetesEngine:
             if self._pods is not None and not keep_ghosts:
                 found, _ = await self._api.items(self._path, labelSelector=selector(pool=self._plan.pool))
                 ghosts = [GhostId(name) for name in reading.by_ghost(found)]
-                outcomes = await asyncio.gather(*(self.apply(Destroy(ghost)) for ghost in ghosts))
-                if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
-                    raise failed[0]
+                await destroy_all(self.apply, ghosts)
         finally:
             await self._leave()
 

@@ -19,11 +19,11 @@ from ghostdesk.engines.libvirt.render import card_address, card_xml, disk_name, 
 from ghostdesk.engines.libvirt.saved import UnknownFormat
 from ghostdesk.engines.libvirt.site import SAVE_TIMEOUT_S, Site
 from ghostdesk.engines.local.launch import rfb_answers
+from ghostdesk.engines.turns import Facts
 from ghostdesk.ghosts.commands import Build, CacheTemplate
 from ghostdesk.kernel.errors import BuildFailed, EngineError
 from ghostdesk.kernel.ids import GhostId
 
-Facts = dict[str, float | str]
 _READ_EVERY_S = 0.05
 _RANDOM_BYTES = 64
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from ghostdesk.engines.libvirt.abilities import abilities_of, problem_ability
 from ghostdesk.engines.libvirt.bases import Bases
-from ghostdesk.engines.libvirt.building import Builder, Facts
+from ghostdesk.engines.libvirt.building import Builder
 from ghostdesk.engines.libvirt.capabilities import DriverCapabilities, without
 from ghostdesk.engines.libvirt.connection import Connection, binding, check_uri, is_remote, open_connection, typed
 from ghostdesk.engines.libvirt.disks import find_image
@@ -25,6 +25,7 @@ from ghostdesk.engines.libvirt.render import MachinePlan, ghost_of, machine_id
 from ghostdesk.engines.libvirt.site import SAVE_TIMEOUT_S, Site, unknown
 from ghostdesk.engines.libvirt.snapshots import Snapshots
 from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
+from ghostdesk.engines.turns import Facts, Turns, destroy_all
 from ghostdesk.ghosts.commands import (
     AttachHome,
     Build,
@@ -110,7 +111,7 @@ class LibvirtEngine:
         self._site: Site | None = None
         self._builder: Builder | None = None
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
-        self._locks: dict[GhostId, asyncio.Lock] = {}
+        self._turns = Turns()
         self._halted: tuple[str, ...] = ()
         self._later: dict[GhostId, tuple[Resources, Priority]] = {}
         """Limits that were set while a machine slept, and that need it awake."""
@@ -219,20 +220,7 @@ class LibvirtEngine:
 
     async def apply(self, command: EngineCommand) -> Outcome:
         """Carry out one command; commands for one ghost one after another."""
-        started_s = time.perf_counter()
-        lock = self._locks.setdefault(command.ghost, asyncio.Lock())
-        try:
-            async with lock:
-                facts = await self._carry_out(command)
-            return Outcome(command, None, time.perf_counter() - started_s, facts)
-        except GhostdeskError as error:
-            return Outcome(command, error, time.perf_counter() - started_s)
-        except (OSError, ValueError) as error:
-            failed = EngineError(f"{type(command).__name__} of ghost {command.ghost} failed: {error}.")
-            return Outcome(command, failed, time.perf_counter() - started_s)
-        finally:
-            if isinstance(command, Destroy) and not lock.locked():
-                self._locks.pop(command.ghost, None)
+        return await self._turns.take(command, lambda: self._carry_out(command))
 
     async def _carry_out(self, command: EngineCommand) -> Facts:  # noqa: PLR0911 - one line a command
         ghost_id(command.ghost)
@@ -444,9 +432,7 @@ class LibvirtEngine:
         try:
             if self._site is not None and not keep_ghosts:
                 ghosts = {one.ghost for one in await self.observe()} | set(self.site.records.ghosts())
-                outcomes = await asyncio.gather(*(self.apply(Destroy(ghost)) for ghost in ghosts))
-                if failed := [outcome.error for outcome in outcomes if outcome.error is not None]:
-                    raise failed[0]
+                await destroy_all(self.apply, ghosts)
         finally:
             await self._connection.close()
 

@@ -30,7 +30,7 @@ from ghostdesk.engines.local.launch import (
     wait_for_screen,
     wait_until_set_up,
 )
-from ghostdesk.engines.local.limits import Facts, Limiter, told
+from ghostdesk.engines.local.limits import Limiter, told
 from ghostdesk.engines.local.mounts import bind_shared, mounted_under, unmount_all_under
 from ghostdesk.engines.local.processes import (
     boot_id,
@@ -56,6 +56,7 @@ from ghostdesk.engines.local.sandbox import (
     generated_etc,
     usr_links,
 )
+from ghostdesk.engines.turns import Facts
 from ghostdesk.ghosts.commands import Build
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import BuildFailed, EngineError, GhostdeskError, InsufficientCapacity

@@ -15,11 +15,11 @@ from ghostdesk.engines.local import criu
 from ghostdesk.engines.local.builder import Builder
 from ghostdesk.engines.local.image_maker import ImageMaker
 from ghostdesk.engines.local.images import Images
-from ghostdesk.engines.local.limits import Facts
 from ghostdesk.engines.local.memory import swap_total_bytes
 from ghostdesk.engines.local.records import Records
 from ghostdesk.engines.local.resting import Resting
 from ghostdesk.engines.protocol import PARKING, Ability
+from ghostdesk.engines.turns import Facts
 from ghostdesk.ghosts.commands import EngineCommand
 from ghostdesk.ghosts.ghost import DesktopTemplate
 from ghostdesk.kernel.errors import GhostdeskError

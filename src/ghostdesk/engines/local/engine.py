@@ -28,7 +28,7 @@ from ghostdesk.engines.local.gpus import Gpus
 from ghostdesk.engines.local.home_files import LocalHomeFiles
 from ghostdesk.engines.local.homes import Homes, idmap_works
 from ghostdesk.engines.local.launch import log_tail
-from ghostdesk.engines.local.limits import Facts, Limiter
+from ghostdesk.engines.local.limits import Limiter
 from ghostdesk.engines.local.mounts import unmount_all_under
 from ghostdesk.engines.local.namespaces import open_mapped_namespace
 from ghostdesk.engines.local.power_meter import PowerMeter, PowerOptions, make_meter
@@ -40,6 +40,7 @@ from ghostdesk.engines.local.runtime import install_runtime
 from ghostdesk.engines.local.threads import to_its_end
 from ghostdesk.engines.local.zram import zram_used_bytes
 from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
+from ghostdesk.engines.turns import Facts, Turns
 from ghostdesk.ghosts.commands import (
     AttachHome,
     Build,
@@ -137,7 +138,7 @@ class LocalEngine:
         self._builds = asyncio.Semaphore(BUILDS_AT_ONCE)
         self._call_backs = asyncio.Semaphore(CALL_BACKS_AT_ONCE)
         self._thawed: dict[GhostId, threading.Event] = {}
-        self._locks: dict[GhostId, asyncio.Lock] = {}
+        self._turns = Turns()
         self.prefetcher: prefetching.LocalPrefetcher | None = None
         """Loads launch sets ahead of launches; None before `start`, and without root."""
 
@@ -251,29 +252,18 @@ class LocalEngine:
         Only `CallBackMemory` lets nobody wait, as a thaw in the middle of it is welcome. Foreseen wakes are called back
         in the order in which they are asked for, which is that of their probability.
         """
-        started_s = time.perf_counter()
         if isinstance(command, CallBackMemory) and not self.clones.rests(command.ghost):
-            return await self._apply_call_back(command, started_s)
-        lock = self._locks.setdefault(command.ghost, asyncio.Lock())
-        try:
-            async with lock:
-                if isinstance(command, Build):
-                    async with self._builds:
-                        facts = await self._in_thread(lambda: self._carry_out(command))
-                    self._merge_soon()
-                    self.clones.make_soon(command.template, self._in_thread)
-                else:
-                    urgent = isinstance(command, URGENT)
-                    facts = await self._in_thread(lambda: self._carry_out(command), urgent=urgent)
-            return Outcome(command, None, time.perf_counter() - started_s, facts)
-        except GhostdeskError as error:
-            return Outcome(command, error, time.perf_counter() - started_s)
-        except (OSError, ValueError) as error:
-            failed = EngineError(f"{type(command).__name__} of ghost {command.ghost} failed: {error}.")
-            return Outcome(command, failed, time.perf_counter() - started_s)
-        finally:
-            if isinstance(command, Destroy) and not lock.locked():
-                self._locks.pop(command.ghost, None)
+            return await self._apply_call_back(command, time.perf_counter())
+        return await self._turns.take(command, lambda: self._take_turn(command))
+
+    async def _take_turn(self, command: EngineCommand) -> Facts:
+        if not isinstance(command, Build):
+            return await self._in_thread(lambda: self._carry_out(command), urgent=isinstance(command, URGENT))
+        async with self._builds:
+            facts = await self._in_thread(lambda: self._carry_out(command))
+        self._merge_soon()
+        self.clones.make_soon(command.template, self._in_thread)
+        return facts
 
     async def _apply_call_back(self, command: CallBackMemory, started_s: float) -> Outcome:
         """Before a foreseen wake everything, until a thaw comes; for a person, what is left after their first frame."""

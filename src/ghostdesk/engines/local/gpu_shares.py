@@ -20,8 +20,8 @@ from ghostdesk.engines.local.gpu import (
 )
 from ghostdesk.engines.local.gpu_sandbox import dmem_limit
 from ghostdesk.engines.local.gpus import Gpus
-from ghostdesk.engines.local.limits import Facts
 from ghostdesk.engines.local.records import GhostRecord, Records
+from ghostdesk.engines.turns import Facts
 
 _SLACK = 1e-3
 

@@ -13,10 +13,9 @@ from ghostdesk.engines.local.cgroup_writer import CgroupWriter, GroupGone
 from ghostdesk.engines.local.cgroups import Cgroups
 from ghostdesk.engines.local.processes import descendants, is_alive
 from ghostdesk.engines.local.records import GhostRecord
+from ghostdesk.engines.turns import Facts
 from ghostdesk.kernel.errors import EngineError
 from ghostdesk.kernel.resources import NOTHING, Priority, Resources
-
-Facts = dict[str, float | str]
 
 
 @dataclass(frozen=True)

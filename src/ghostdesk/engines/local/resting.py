@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ghostdesk.engines.local.builder import Builder
-from ghostdesk.engines.local.limits import Facts, told
+from ghostdesk.engines.local.limits import told
 from ghostdesk.engines.local.processes import boot_id
 from ghostdesk.engines.local.records import GhostRecord
+from ghostdesk.engines.turns import Facts
 from ghostdesk.ghosts.commands import (
     AttachHome,
     Build,
