@@ -24,7 +24,8 @@ STATUS_OF_CODE = {
     "calendar-refused": 422,
     "calendar-sign-in": 422,
 }
-"""HTTP status of each `GhostdeskError.code`; codes that are not here are 500."""
+"""HTTP status of each `GhostdeskError.code`; codes that are not here are 500, but that an engine's own errors (a server
+that is not reached, a certificate) are treated as the kind that they are of: "engine", "missing"."""
 
 OPERATORS_ONLY = {
     "store": "The server's records cannot be reached at present.",
@@ -74,14 +75,20 @@ def status_of(error: GhostdeskError) -> int:
         return 429
     if isinstance(error, Refused):
         return error.status
-    return STATUS_OF_CODE.get(error.code, 500)
+    return STATUS_OF_CODE.get(_known_as(error), 500)
+
+
+def _known_as(error: GhostdeskError) -> str:
+    """The code by which an error is treated here: of an engine's own errors that of the nearest kind that is known."""
+    kinds = [kind for kind in type(error).__mro__ if issubclass(kind, EngineError)]
+    return next((kind.code for kind in kinds if kind.code in STATUS_OF_CODE), error.code)
 
 
 def body_of(error: GhostdeskError, request_id: str, *, operator: bool) -> dict[str, dict[str, str]]:
     """``{"error": {"code", "cause", "mend", "request_id"}}``; only operators read causes that may name insides."""
     cause, mend = error.cause, error.mend
-    if not operator and error.code in OPERATORS_ONLY:
-        cause, mend = OPERATORS_ONLY[error.code], ASK_OPERATOR
+    if not operator and (known_as := _known_as(error)) in OPERATORS_ONLY:
+        cause, mend = OPERATORS_ONLY[known_as], ASK_OPERATOR
     return {"error": {"code": error.code, "cause": cause, "mend": mend, "request_id": request_id}}
 
 
