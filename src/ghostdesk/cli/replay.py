@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated
@@ -31,7 +30,7 @@ from ghostdesk.replay.report_html import render_html
 from ghostdesk.replay.run import SETTINGS_A_POLICY, Point, ReplayJob, replay_all
 from ghostdesk.replay.run import settings_of as policy_settings
 from ghostdesk.replay.world import ReplayFigures
-from ghostdesk.training.cluster import Cluster, connected
+from ghostdesk.training.cluster import Cluster, cluster_or_none
 from ghostdesk.wiring import open_settings_store
 
 _PEOPLE_EVERY_S = 300.0
@@ -128,9 +127,13 @@ def replay(
     job = ReplayJob(sessions, window_of(sessions, train_until_s, until_s, zone), figures, model, zone_name)
     source = history.name if history is not None else "ghostdesk's own store"
     figures_from = "measured, as the operator says" if measured else "assumed"
-    with connected(ray) if ray else nullcontext() as cluster:
+    with cluster_or_none(ray) as cluster:
         points = _replayed(job, chosen, jobs or (usable_cores() if cluster is None else cluster.cpus), cluster)
     report = build_report(job, points, source=source, figures_from=figures_from, target_hit_rate=target_hit_rate)
+    _tell(report, json_to, html_to)
+
+
+def _tell(report: ReplayReport, json_to: Path | None, html_to: Path | None) -> None:
     _show(report, to_err=str(json_to) == "-")
     if html_to is not None:
         write_text(render_html(report), html_to)

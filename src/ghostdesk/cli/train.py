@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -15,16 +16,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 
 from ghostdesk.cli.common import ConfigOption, JsonOption, RayOption, err, out, print_json, settings_of
+from ghostdesk.config import Settings
 from ghostdesk.kernel.errors import ConfigError
 from ghostdesk.profiles.lstm_step import LstmConfig
 from ghostdesk.profiles.next_app.mixture import SIMPLE
-from ghostdesk.training.cluster import connected
+from ghostdesk.training.cluster import cluster_or_none
 from ghostdesk.training.curve_hours import CurveHours
 from ghostdesk.training.curves import CurveTrainReport, train_curves_on
 from ghostdesk.training.loop import Trainer, TrainOptions, TrainProgress
 from ghostdesk.training.run import TrainerFactory, TrainReport, TrainRequest, Watcher, until_s
 from ghostdesk.training.run import train as run_training
-from ghostdesk.training.sources import file_source, store_source
+from ghostdesk.training.sources import HistorySource, file_source, store_source
 from ghostdesk.wiring import open_settings_store
 
 
@@ -87,41 +89,47 @@ def train(
     now_s = time.time()
     os.environ["OMP_NUM_THREADS"] = str(threads)  # read when torch is loaded, which is later
     make_trainer = None if only is Part.CURVES else trainer_factory()
-    store = None
-    if history is None:
-        store = open_settings_store(settings)
-        source = store_source(store, until_s(settings.state.directory, now_s, resume=resume))
-    else:
-        source = file_source(history, timezone or settings.forecast.timezone)
     hours, report, curves = CurveHours(now_s), None, None
-    try:
-        with connected(ray) if ray else nullcontext() as cluster, _Bars(quiet=as_json) as bars:
-            identity = source.identity()
-            if make_trainer is not None:
-                request = TrainRequest(
-                    state_folder=settings.state.directory,
-                    source=hours.listening(source),
-                    timezone=settings.forecast.timezone,
-                    config=LstmConfig(hidden=hidden),
-                    options=TrainOptions(epochs, seed=seed, memory_bytes=memory_mib * 2**20, budget_s=budget_s),
-                    make_trainer=make_trainer,
-                    simple=SIMPLE,
-                    now_s=now_s,
-                    resume=resume,
-                    promote=promote,
-                    threads=threads,
-                    cluster=cluster,
-                )
-                report = run_training(request, bars.watcher())
-            if only is not Part.APPLICATIONS:
-                curves = train_curves_on(
-                    source, hours, settings.state.directory,
-                    identity=identity, seed=seed, promote=promote, told=bars.curves, cluster=cluster,
-                )  # fmt: skip
-    finally:
-        if store is not None:
-            store.close()
+    opened = _source(history, settings, timezone or settings.forecast.timezone, now_s, resume=resume)
+    with opened as source, cluster_or_none(ray) as cluster, _Bars(quiet=as_json) as bars:
+        identity = source.identity()
+        if make_trainer is not None:
+            request = TrainRequest(
+                state_folder=settings.state.directory,
+                source=hours.listening(source),
+                timezone=settings.forecast.timezone,
+                config=LstmConfig(hidden=hidden),
+                options=TrainOptions(epochs, seed=seed, memory_bytes=memory_mib * 2**20, budget_s=budget_s),
+                make_trainer=make_trainer,
+                simple=SIMPLE,
+                now_s=now_s,
+                resume=resume,
+                promote=promote,
+                threads=threads,
+                cluster=cluster,
+            )
+            report = run_training(request, bars.watcher())
+        if only is not Part.APPLICATIONS:
+            curves = train_curves_on(
+                source, hours, settings.state.directory,
+                identity=identity, seed=seed, promote=promote, told=bars.curves, cluster=cluster,
+            )  # fmt: skip
     _tell(report, curves, as_json=as_json)
+
+
+@contextmanager
+def _source(
+    history: Path | None, settings: Settings, timezone: str, now_s: float, *, resume: bool
+) -> Iterator[HistorySource]:
+    """A file, or what is stored."""
+    if history is not None:
+        yield file_source(history, timezone)
+        return
+    store = open_settings_store(settings)
+    try:
+        yield store_source(store, until_s(settings.state.directory, now_s, resume=resume))
+    finally:
+        store.close()
 
 
 def _tell(report: TrainReport | None, curves: CurveTrainReport | None, *, as_json: bool) -> None:

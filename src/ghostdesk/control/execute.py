@@ -134,8 +134,7 @@ class Executor:
                     outcome = await self._one(command)
             else:
                 outcome = await self._one(command)
-                came_up = any("path" in each.facts for each in (*outcomes, outcome))  # by the thaw, or before it
-                if isinstance(command, Thaw) and came_up and what != "claim":
+                if isinstance(command, Thaw) and what != "claim" and _came_up((*outcomes, outcome)):
                     await self._agent_back(ghost.ghost)
             outcomes.append(outcome)
             if outcome.error is None or isinstance(outcome.error, Unsupported):
@@ -209,8 +208,8 @@ class Executor:
         return Outcome(built.command, None, duration_s, built.facts)
 
     async def _agent_back(self, ghost: GhostId) -> None:
-        """A desktop that rested as an image and came up (its thaw says by which path) answers before its agent has
-        found us again; what follows needs the agent. A person who claims it does not wait for that."""
+        """A desktop that rested as an image and came up answers before its agent has found us again; what follows needs
+        the agent. A person who claims it does not wait for that."""
         with contextlib.suppress(GhostdeskError):
             await self._agents.wait_connected(ghost, AGENT_START_TIMEOUT_S[Priority.GHOST])
 
@@ -231,6 +230,11 @@ class Executor:
         if not task.cancelled() and (error := task.exception()) is not None:
             level = logging.WARNING if isinstance(error, GhostdeskError) else logging.ERROR
             log.log(level, "work beside the loop failed: %s", error, exc_info=error if level == logging.ERROR else None)
+
+
+def _came_up(outcomes: Sequence[Outcome]) -> bool:
+    """Whether a wake brought processes up: then the thaw, or the calling back before it, says by which path."""
+    return any("path" in outcome.facts for outcome in outcomes)
 
 
 def _built_on(outcomes: Sequence[Outcome]) -> HostId | None:

@@ -12,7 +12,7 @@ import os
 import platform
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -114,6 +114,11 @@ def _run(wanted: tuple[str, str, str], given: tuple[Callable[[Any, Any], Any], A
         )
     work, shared = given
     return work(shared, one)
+
+
+def cluster_or_none(address: str) -> AbstractContextManager[Cluster | None]:
+    """`connected`, or nothing where no address is given."""
+    return connected(address) if address else nullcontext()
 
 
 @contextmanager

@@ -47,8 +47,7 @@ from ghostdesk.engines.incus.server import (
 from ghostdesk.engines.incus.starting import STATE_TIMEOUT_S, Starter
 from ghostdesk.engines.local.homes import make_home
 from ghostdesk.engines.local.memory import swap_total_bytes
-from ghostdesk.engines.local.records import GhostPaths
-from ghostdesk.engines.local.sandbox import SandboxPlan, environment
+from ghostdesk.engines.local.sandbox import common_environment
 from ghostdesk.engines.protocol import Ability, Endpoint, ObservedGhost
 from ghostdesk.engines.turns import Facts, Turns, destroy_all
 from ghostdesk.ghosts.commands import (
@@ -164,15 +163,10 @@ class IncusEngine:
             seen_there,
             self._found.binds,
             self._found.machine,
-            self._variables(),
+            common_environment(),
         )
         await self._fleet.start(self._server)
         await self._note(await self._fleet.instances_now())
-
-    def _variables(self) -> dict[str, str]:
-        nowhere = Path("/nonexistent")
-        plan = SandboxPlan(GhostId("x"), GhostPaths(nowhere, nowhere), nowhere, 1, 1, None, "none")
-        return {name: value for name, value in environment(plan).items() if name not in ("GHOSTDESK_GHOST",)}
 
     @property
     def plan(self) -> InstancePlan:

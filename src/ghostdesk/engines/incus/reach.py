@@ -18,6 +18,7 @@ from typing import Any
 
 from websockets.exceptions import WebSocketException
 
+from ghostdesk.engines.both_ways import until_one_ends
 from ghostdesk.engines.incus.api import IncusApi
 from ghostdesk.engines.incus.backoff import Backoff
 from ghostdesk.engines.incus.channel import BLOCK_BYTES, Channel, opened
@@ -138,11 +139,7 @@ async def joined(channel: Channel, reader: asyncio.StreamReader, writer: asyncio
             while block := await reader.read(BLOCK_BYTES):
                 await channel.write(block)
 
-    ways = [asyncio.create_task(outward()), asyncio.create_task(inward())]
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await until_one_ends(outward(), inward())
     finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
         await channel.close()

@@ -20,8 +20,7 @@ from ghostdesk.engines.kubernetes.identity import Identity
 from ghostdesk.engines.kubernetes.making import Maker
 from ghostdesk.engines.kubernetes.names import AWAKE, FROZEN, STATE, pool_name, selector
 from ghostdesk.engines.kubernetes.pods import Pods
-from ghostdesk.engines.local.records import GhostPaths
-from ghostdesk.engines.local.sandbox import SandboxPlan, environment
+from ghostdesk.engines.local.sandbox import common_environment
 from ghostdesk.engines.protocol import FREEZING, PARKING, RESIZING, Ability, Endpoint, ObservedGhost
 from ghostdesk.engines.turns import Facts, Turns, destroy_all
 from ghostdesk.ghosts.commands import (
@@ -134,9 +133,6 @@ class KubernetesEngine:
             raise MissingRequirement(
                 "No image for the desktops is named.", "Set engine.kubernetes.image (docs/how-to/kubernetes.md)."
             )
-        nowhere = Path("/nonexistent")
-        sandbox = SandboxPlan(GhostId("x"), GhostPaths(nowhere, nowhere), nowhere, 1, 1, None, "none")
-        ours = ("GHOSTDESK_GHOST", "GHOSTDESK_TOKEN_FILE", "GHOSTDESK_GEOMETRY")
         plan = render.PodPlan(
             told.namespace,
             told.pool,
@@ -152,7 +148,7 @@ class KubernetesEngine:
             told.node_selector,
             told.runtime_class,
             "",
-            {name: value for name, value in environment(sandbox).items() if name not in ours},
+            {name: value for name, value in common_environment().items() if name != "GHOSTDESK_TOKEN_FILE"},
         )
         api = KubernetesApi(told.kubeconfig, told.context)
         return cls(state_dir, run_dir, api=api, plan=plan, build_timeout_s=settings.build_timeout_s)

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from ghostdesk.engines.both_ways import until_one_ends
 from ghostdesk.engines.kubernetes.errors import Unreachable
 from ghostdesk.kernel.errors import EngineError, GhostdeskError
 
@@ -284,13 +285,7 @@ async def join(stream: Stream, reader: asyncio.StreamReader, writer: asyncio.Str
             writer.write(data)
             await writer.drain()
 
-    ways = {asyncio.create_task(outwards()), asyncio.create_task(inwards())}
-    try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
+    await until_one_ends(outwards(), inwards())
 
 
 async def _end(task: asyncio.Task[None] | None) -> None:

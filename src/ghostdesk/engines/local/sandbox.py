@@ -15,6 +15,7 @@ INSIDE_UID = 1000
 INFO_FD = 10
 """The descriptor on which bubblewrap tells the first process's pid."""
 SLIRP_RESOLVER = "10.0.2.3"
+_OF_ONE_DESKTOP = frozenset({"GHOSTDESK_GHOST", "GHOSTDESK_GEOMETRY"})
 
 _ETC_NAMES = (
     "alsa alternatives bash.bashrc ca-certificates ca-certificates.conf chromium chromium.d dbus-1 dconf "
@@ -82,6 +83,13 @@ def usr_links(root: Path = Path("/")) -> dict[str, str]:
     """Which of /bin, /lib and so on are links on this host, and where they lead."""
     names = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
     return {name: str((root / name).readlink()) for name in names if (root / name).is_symlink()}
+
+
+def common_environment() -> dict[str, str]:
+    """What of the environment is the same for every desktop, whatever its machine and size."""
+    nowhere = Path("/nonexistent")
+    plan = SandboxPlan(GhostId("x"), GhostPaths(nowhere, nowhere), nowhere, 1, 1, None, "none")
+    return {name: value for name, value in environment(plan).items() if name not in _OF_ONE_DESKTOP}
 
 
 def environment(plan: SandboxPlan) -> dict[str, str]:
